@@ -1,0 +1,106 @@
+// Package serviceforge is the domain of an on-demand service broker: service
+// instances, their operations and bindings, and the one error type. It does no
+// I/O and imports the standard library only.
+package serviceforge
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// State is where an instance stands, in the words of the 2014 ServiceForge,
+// which scripts compare.
+type State string
+
+// The states of an instance.
+const (
+	Initialized      State = "initialized"       // accepted; no director was asked yet
+	Deploying        State = "deploying"         // a director works on it
+	Running          State = "running"           // it serves
+	FailedCreation   State = "failed_creation"   // it never reached a director
+	FailedDeployment State = "failed_deployment" // the director gave up on it
+	Destroying       State = "destroying"        // it is being deleted
+	Destroyed        State = "destroyed"         // it is gone; only a tombstone remains
+)
+
+// Instance is one service instance: one BOSH deployment. Its current operation
+// is inside, so that every transition is one compare-and-put.
+type Instance struct {
+	ID        string
+	ServiceID string
+	PlanID    string
+	Platform  string // name of the platform credential that made it; "cc" in dev
+
+	OrganizationGUID string
+	SpaceGUID        string
+	Context          Secret // JSON object as the platform sent it, or empty
+	Parameters       Secret // JSON object as the platform sent it, or empty
+
+	Deployment     string // BOSH deployment name; fixed at creation
+	Pool           string // infrastructure pool; "" until placed, then fixed
+	Release        string // service release "name/version" it was rendered with
+	Infrastructure string // the pool's infrastructure, e.g. "default"
+
+	State     State
+	Operation Operation
+
+	Secrets Secret              // JSON object: what the broker made for it (passwords, certificates)
+	Access  Secret              // JSON: how to make credentials and users; known once deployed
+	Facts   map[string][]string // instance group -> addresses, lowest index first
+
+	CreatedAt time.Time
+	UpdatedAt time.Time
+
+	// Revision is the store's version of this record; 0 = not stored yet.
+	Revision int64
+	// Unknown holds fields written by a newer version; they are kept.
+	Unknown map[string]json.RawMessage
+}
+
+// Busy says that an operation is running.
+func (i *Instance) Busy() bool { return i.Operation.State == InProgress }
+
+// SameOrder says whether o asks for the same thing as i was made for (OSB
+// "Provisioning": an identical request gets 200 or 202, any other 409).
+func (i *Instance) SameOrder(o *Instance) bool {
+	return i.ServiceID == o.ServiceID && i.PlanID == o.PlanID &&
+		i.OrganizationGUID == o.OrganizationGUID && i.SpaceGUID == o.SpaceGUID &&
+		sameJSON(i.Parameters.Reveal(), o.Parameters.Reveal())
+}
+
+// Binding is one set of credentials for one instance.
+type Binding struct {
+	ID         string
+	InstanceID string
+	ServiceID  string
+	PlanID     string
+	Platform   string
+	AppGUID    string
+	Context    Secret // JSON object, or empty
+	Parameters Secret // JSON object, or empty
+
+	State       BindingState
+	User        string // the service's user made for this binding
+	Password    Secret
+	Credentials Secret // JSON object handed to the app; empty until ready
+
+	CreatedAt time.Time
+	Revision  int64
+	Unknown   map[string]json.RawMessage
+}
+
+// BindingState is where a binding stands.
+type BindingState string
+
+// The states of a binding. The wish is stored before a user is made.
+const (
+	BindingCreating BindingState = "creating"
+	BindingReady    BindingState = "ready"
+	BindingDeleting BindingState = "deleting"
+)
+
+// SameOrder says whether o asks for the same binding (OSB "Binding": 200, else 409).
+func (b *Binding) SameOrder(o *Binding) bool {
+	return b.ServiceID == o.ServiceID && b.PlanID == o.PlanID && b.AppGUID == o.AppGUID &&
+		sameJSON(b.Parameters.Reveal(), o.Parameters.Reveal())
+}

@@ -1,0 +1,97 @@
+package serviceforge
+
+import (
+	"bytes"
+	"encoding/json"
+	"time"
+)
+
+// Kind is what an operation does.
+type Kind string
+
+// The kinds of operation.
+const (
+	Provision   Kind = "provision"
+	Deprovision Kind = "deprovision"
+)
+
+// OperationState is the state of an operation in OSB's own words
+// ("Polling Last Operation: Body").
+type OperationState string
+
+// The three states OSB knows.
+const (
+	InProgress OperationState = "in progress"
+	Succeeded  OperationState = "succeeded"
+	Failed     OperationState = "failed"
+)
+
+// Step is how far an operation has come. Each step is stored before the next
+// one begins, and each may be repeated.
+type Step string
+
+// The steps of a provision, in order; a deprovision uses Accepted, Submitted
+// and Deployed (the director is done).
+const (
+	Accepted  Step = "accepted"  // the wish is stored
+	Placed    Step = "placed"    // the pool is chosen and secrets are made
+	Rendered  Step = "rendered"  // the intent is stored: what will be sent, and under which context id
+	Submitted Step = "submitted" // the director has given a task id
+	Deployed  Step = "deployed"  // the task is done
+	Checked   Step = "checked"   // addresses known, the service answers
+	Ready     Step = "ready"     // finished
+)
+
+// Operation is one asynchronous change of an instance.
+type Operation struct {
+	ID       string // ULID
+	Kind     Kind
+	State    OperationState
+	Step     Step
+	Message  string // fit for the app developer
+	Cause    string // for the operator: what the director or a driver said
+	Identity string // X-Broker-API-Originating-Identity as sent; untrusted
+	Actor    string // which authority asked, e.g. "platform cc" or "token 1"
+
+	Intent   Intent
+	Attempt  int // how often the current intent's step was begun anew
+	Failures int // tasks that ended in error
+	Repeats  int // requests in a row that did not get through
+	// NotBefore is when the next attempt may be made; zero = now.
+	NotBefore time.Time
+
+	StartedAt  time.Time
+	FinishedAt time.Time
+}
+
+// Intent is what the engine is about to ask a director, stored before it asks.
+// After a crash only an intent without a task is looked up, by its context id.
+type Intent struct {
+	ContextID string // "<operation>.<step>.<attempt>", ≤ 64 characters: X-Bosh-Context-Id
+	Verb      string // "deploy" or "delete"
+	Digest    string // SHA-256 of the manifest, hex; "" for a delete
+	Term      int64  // the leader that wrote it
+	Task      int    // the director's answer; 0 = not known
+}
+
+// Done says whether the operation has ended.
+func (o *Operation) Done() bool { return o.State == Succeeded || o.State == Failed }
+
+// sameJSON compares two JSON documents by value; empty equals {} and null.
+func sameJSON(a, b string) bool {
+	return bytes.Equal(canonical(a), canonical(b))
+}
+
+func canonical(s string) []byte {
+	var v any
+	dec := json.NewDecoder(bytes.NewReader([]byte(s)))
+	dec.UseNumber()
+	if dec.Decode(&v) != nil || v == nil {
+		return []byte("{}")
+	}
+	out, err := json.Marshal(v) // maps are written with sorted keys
+	if err != nil {
+		return []byte(s)
+	}
+	return out
+}
