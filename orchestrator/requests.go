@@ -1,0 +1,134 @@
+package orchestrator
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/store"
+)
+
+// Caller is who asks, and with what right. Everything an engine call returns
+// or changes belongs to Platform; an empty Platform is an operator, who sees all.
+type Caller struct {
+	Platform string // name of the platform credential, e.g. "cc"
+	Actor    string // for the history: "platform cc", "token 1"
+	Identity string // X-Broker-API-Originating-Identity as sent; untrusted
+}
+
+// ProvisionRequest asks for an instance (OSB "Provisioning").
+type ProvisionRequest struct {
+	Caller
+	InstanceID        string
+	ServiceID, PlanID string
+	OrganizationGUID  string
+	SpaceGUID         string
+	Context           json.RawMessage // object or empty
+	Parameters        json.RawMessage // object or empty
+	AcceptsIncomplete bool
+}
+
+// DeprovisionRequest asks for the end of an instance (OSB "Deprovisioning").
+// Empty ServiceID and PlanID are not compared (compatibility mode).
+type DeprovisionRequest struct {
+	Caller
+	InstanceID        string
+	ServiceID, PlanID string
+	AcceptsIncomplete bool
+}
+
+// Accepted is the answer to a request that started, or had started, an operation.
+type Accepted struct {
+	Instance  serviceforge.Instance
+	Operation string // "<operation id>@<revision>": what a poll must have seen
+	Done      bool   // nothing is left to do: the same request was fulfilled before
+}
+
+// BindRequest asks for credentials (OSB "Binding").
+type BindRequest struct {
+	Caller
+	InstanceID, BindingID string
+	ServiceID, PlanID     string
+	AppGUID               string
+	Context, Parameters   json.RawMessage
+}
+
+// Bound is a binding with its credentials.
+type Bound struct {
+	Binding serviceforge.Binding // Binding.Credentials is a JSON object
+	Existed bool                 // the same request had made it before: 200 instead of 201
+}
+
+// UnbindRequest asks for the end of a binding (OSB "Unbinding").
+type UnbindRequest struct {
+	Caller
+	InstanceID, BindingID string
+	ServiceID, PlanID     string // empty = not compared
+}
+
+// Progress is the answer to a poll (OSB "Polling Last Operation").
+type Progress struct {
+	Kind        serviceforge.Kind
+	State       serviceforge.OperationState
+	Step        serviceforge.Step
+	Description string        // one honest line, never empty
+	Stage       string        // the director's stage, e.g. "Updating instance"; may be empty
+	Node        string        // the director's task, e.g. "etcd/0"; may be empty
+	Percent     int           // 0..100, monotonic within an operation
+	RetryAfter  time.Duration // when asking again makes sense
+}
+
+// Provision records the wish for an instance and returns before any director
+// is asked. Errors: Invalid, AsyncRequired, Conflict (another order under that
+// id), Busy (it is being deleted), Exhausted (no pool), Unavailable (no store).
+func (e *Engine) Provision(ctx context.Context, r ProvisionRequest) (Accepted, error) {
+	return e.provision(ctx, r)
+}
+
+// Deprovision records the wish to delete an instance; it takes over a running
+// provision. Errors: Invalid, AsyncRequired, Gone (no such instance), Unavailable.
+func (e *Engine) Deprovision(ctx context.Context, r DeprovisionRequest) (Accepted, error) {
+	return e.deprovision(ctx, r)
+}
+
+// LastOperation answers a poll from memory. operation may be empty or foreign;
+// a string of ours is answered with at least that revision. Errors: NotFound,
+// Gone (the instance was deleted), Unavailable (memory lags and etcd is away).
+func (e *Engine) LastOperation(ctx context.Context, c Caller, instanceID, operation string) (Progress, error) {
+	return e.lastOperation(ctx, c, instanceID, operation)
+}
+
+// Instance returns one instance. Errors: NotFound, Unavailable.
+func (e *Engine) Instance(ctx context.Context, c Caller, instanceID string) (serviceforge.Instance, error) {
+	return e.instance(ctx, c, instanceID)
+}
+
+// Instances returns what the caller may see, ordered by id, from memory.
+func (e *Engine) Instances(ctx context.Context, c Caller) ([]store.Summary, error) {
+	return e.instances(ctx, c)
+}
+
+// Bind makes credentials: one user of the service per binding. It asks no
+// director. Errors: Invalid, NotFound (no instance), NotReady (not running;
+// message "Service Instance not ready for binding; state …"), Conflict, Busy,
+// Unavailable (the service does not answer).
+func (e *Engine) Bind(ctx context.Context, r BindRequest) (Bound, error) {
+	return e.bind(ctx, r)
+}
+
+// Unbind revokes the binding's user and forgets the binding. Errors: Gone (no
+// such binding), Invalid, Unavailable.
+func (e *Engine) Unbind(ctx context.Context, r UnbindRequest) error {
+	return e.unbind(ctx, r)
+}
+
+// Binding returns one finished binding with its credentials. Errors: NotFound.
+func (e *Engine) Binding(ctx context.Context, c Caller, instanceID, bindingID string) (serviceforge.Binding, error) {
+	return e.binding(ctx, c, instanceID, bindingID)
+}
+
+// Bindings lists an instance's bindings by id, without credentials.
+func (e *Engine) Bindings(ctx context.Context, c Caller, instanceID string) ([]serviceforge.Binding, error) {
+	return e.bindings(ctx, c, instanceID)
+}
