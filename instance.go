@@ -43,6 +43,9 @@ type Instance struct {
 
 	State     State
 	Operation Operation
+	// Operations holds the ids of all operations so far, oldest first: a
+	// deployment without a manifest is ours if a task carries one of them.
+	Operations []string
 
 	Secrets Secret              // JSON object: what the broker made for it (passwords, certificates)
 	Access  Secret              // JSON: how to make credentials and users; known once deployed

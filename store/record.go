@@ -1,0 +1,267 @@
+package store
+
+import (
+	"encoding/json"
+	"maps"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/serviceforge/serviceforge"
+)
+
+// recordVersion is what this program writes; a record whose min_reader is
+// higher must not be touched by it.
+const recordVersion = 1
+
+// header begins every record.
+type header struct {
+	Version   int `json:"version"`
+	MinReader int `json:"min_reader"`
+}
+
+// instanceRecord is an instance in etcd. Fields are only ever added.
+type instanceRecord struct {
+	header
+	ID               string              `json:"id"`
+	ServiceID        string              `json:"service_id"`
+	PlanID           string              `json:"plan_id"`
+	Platform         string              `json:"platform"`
+	OrganizationGUID string              `json:"organization_guid,omitempty"`
+	SpaceGUID        string              `json:"space_guid,omitempty"`
+	Deployment       string              `json:"deployment"`
+	Pool             string              `json:"pool,omitempty"`
+	Release          string              `json:"release,omitempty"`
+	Infrastructure   string              `json:"infrastructure,omitempty"`
+	State            serviceforge.State  `json:"state"`
+	Operation        operationRecord     `json:"operation"`
+	Operations       []string            `json:"operations"`
+	Facts            map[string][]string `json:"facts,omitempty"`
+	CreatedAt        time.Time           `json:"created_at"`
+	UpdatedAt        time.Time           `json:"updated_at"`
+	Sealed           *sealed             `json:"sealed,omitempty"` // instanceSecrets
+}
+
+type instanceSecrets struct {
+	Context    string `json:"context,omitempty"`
+	Parameters string `json:"parameters,omitempty"`
+	Secrets    string `json:"secrets,omitempty"`
+	Access     string `json:"access,omitempty"`
+}
+
+type operationRecord struct {
+	ID         string                      `json:"id"`
+	Kind       serviceforge.Kind           `json:"kind"`
+	State      serviceforge.OperationState `json:"state"`
+	Step       serviceforge.Step           `json:"step"`
+	Message    string                      `json:"message,omitempty"`
+	Cause      string                      `json:"cause,omitempty"`
+	Identity   string                      `json:"identity,omitempty"`
+	Actor      string                      `json:"actor,omitempty"`
+	Intent     *intentRecord               `json:"intent,omitempty"`
+	Attempt    int                         `json:"attempt,omitempty"`
+	Failures   int                         `json:"failures,omitempty"`
+	Repeats    int                         `json:"repeats,omitempty"`
+	NotBefore  time.Time                   `json:"not_before,omitzero"`
+	StartedAt  time.Time                   `json:"started_at"`
+	FinishedAt time.Time                   `json:"finished_at,omitzero"`
+}
+
+type intentRecord struct {
+	ContextID string `json:"context_id"`
+	Verb      string `json:"verb"`
+	Digest    string `json:"digest,omitempty"`
+	Term      int64  `json:"term"`
+	Task      int    `json:"task,omitempty"`
+}
+
+type bindingRecord struct {
+	header
+	ID         string                    `json:"id"`
+	InstanceID string                    `json:"instance_id"`
+	ServiceID  string                    `json:"service_id"`
+	PlanID     string                    `json:"plan_id"`
+	Platform   string                    `json:"platform"`
+	AppGUID    string                    `json:"app_guid,omitempty"`
+	State      serviceforge.BindingState `json:"state"`
+	User       string                    `json:"user,omitempty"`
+	CreatedAt  time.Time                 `json:"created_at"`
+	Sealed     *sealed                   `json:"sealed,omitempty"` // bindingSecrets
+}
+
+type bindingSecrets struct {
+	Context     string `json:"context,omitempty"`
+	Parameters  string `json:"parameters,omitempty"`
+	Password    string `json:"password,omitempty"`
+	Credentials string `json:"credentials,omitempty"`
+}
+
+func (s *Store) encodeInstance(i *serviceforge.Instance) (string, error) {
+	place := key(instancesKey, i.ID)
+	closed, err := s.sealJSON(place, instanceSecrets{
+		Context: i.Context.Reveal(), Parameters: i.Parameters.Reveal(),
+		Secrets: i.Secrets.Reveal(), Access: i.Access.Reveal(),
+	})
+	if err != nil {
+		return "", err
+	}
+	return encode(place, i.Unknown, instanceRecord{
+		header: header{recordVersion, 1},
+		ID:     i.ID, ServiceID: i.ServiceID, PlanID: i.PlanID, Platform: i.Platform,
+		OrganizationGUID: i.OrganizationGUID, SpaceGUID: i.SpaceGUID,
+		Deployment: i.Deployment, Pool: i.Pool, Release: i.Release, Infrastructure: i.Infrastructure,
+		State: i.State, Operation: operationToRecord(&i.Operation), Operations: i.Operations, Facts: i.Facts,
+		CreatedAt: i.CreatedAt, UpdatedAt: i.UpdatedAt, Sealed: closed,
+	})
+}
+
+func (s *Store) decodeInstance(place string, data []byte, revision int64) (serviceforge.Instance, error) {
+	var r instanceRecord
+	var hidden instanceSecrets
+	unknown, err := s.decode(place, data, &r, &hidden)
+	if err != nil {
+		return serviceforge.Instance{}, err
+	}
+	return serviceforge.Instance{
+		ID: r.ID, ServiceID: r.ServiceID, PlanID: r.PlanID, Platform: r.Platform,
+		OrganizationGUID: r.OrganizationGUID, SpaceGUID: r.SpaceGUID,
+		Context: serviceforge.NewSecret(hidden.Context), Parameters: serviceforge.NewSecret(hidden.Parameters),
+		Secrets: serviceforge.NewSecret(hidden.Secrets), Access: serviceforge.NewSecret(hidden.Access),
+		Deployment: r.Deployment, Pool: r.Pool, Release: r.Release, Infrastructure: r.Infrastructure,
+		State: r.State, Operation: operationFromRecord(&r.Operation), Operations: r.Operations, Facts: r.Facts,
+		CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, Revision: revision, Unknown: unknown,
+	}, nil
+}
+
+func operationToRecord(o *serviceforge.Operation) operationRecord {
+	r := operationRecord{
+		ID: o.ID, Kind: o.Kind, State: o.State, Step: o.Step, Message: o.Message, Cause: o.Cause,
+		Identity: o.Identity, Actor: o.Actor, Attempt: o.Attempt, Failures: o.Failures, Repeats: o.Repeats,
+		NotBefore: o.NotBefore, StartedAt: o.StartedAt, FinishedAt: o.FinishedAt,
+	}
+	if o.Intent != (serviceforge.Intent{}) {
+		intent := intentRecord(o.Intent)
+		r.Intent = &intent
+	}
+	return r
+}
+
+func operationFromRecord(r *operationRecord) serviceforge.Operation {
+	o := serviceforge.Operation{
+		ID: r.ID, Kind: r.Kind, State: r.State, Step: r.Step, Message: r.Message, Cause: r.Cause,
+		Identity: r.Identity, Actor: r.Actor, Attempt: r.Attempt, Failures: r.Failures, Repeats: r.Repeats,
+		NotBefore: r.NotBefore, StartedAt: r.StartedAt, FinishedAt: r.FinishedAt,
+	}
+	if r.Intent != nil {
+		o.Intent = serviceforge.Intent(*r.Intent)
+	}
+	return o
+}
+
+func (s *Store) encodeBinding(b *serviceforge.Binding) (string, error) {
+	place := key(bindingsKey, b.InstanceID, b.ID)
+	closed, err := s.sealJSON(place, bindingSecrets{
+		Context: b.Context.Reveal(), Parameters: b.Parameters.Reveal(),
+		Password: b.Password.Reveal(), Credentials: b.Credentials.Reveal(),
+	})
+	if err != nil {
+		return "", err
+	}
+	return encode(place, b.Unknown, bindingRecord{
+		header: header{recordVersion, 1},
+		ID:     b.ID, InstanceID: b.InstanceID, ServiceID: b.ServiceID, PlanID: b.PlanID, Platform: b.Platform,
+		AppGUID: b.AppGUID, State: b.State, User: b.User, CreatedAt: b.CreatedAt, Sealed: closed,
+	})
+}
+
+func (s *Store) decodeBinding(place string, data []byte, revision int64) (serviceforge.Binding, error) {
+	var r bindingRecord
+	var hidden bindingSecrets
+	unknown, err := s.decode(place, data, &r, &hidden)
+	if err != nil {
+		return serviceforge.Binding{}, err
+	}
+	return serviceforge.Binding{
+		ID: r.ID, InstanceID: r.InstanceID, ServiceID: r.ServiceID, PlanID: r.PlanID, Platform: r.Platform,
+		AppGUID: r.AppGUID, State: r.State, User: r.User, CreatedAt: r.CreatedAt,
+		Context: serviceforge.NewSecret(hidden.Context), Parameters: serviceforge.NewSecret(hidden.Parameters),
+		Password: serviceforge.NewSecret(hidden.Password), Credentials: serviceforge.NewSecret(hidden.Credentials),
+		Revision: revision, Unknown: unknown,
+	}, nil
+}
+
+func (s *Store) sealJSON(place string, hidden any) (*sealed, error) {
+	plain, err := json.Marshal(hidden)
+	if err != nil {
+		return nil, serviceforge.Wrap(err, serviceforge.Internal, "the secrets of %s cannot be written", place)
+	}
+	closed := s.keys.seal(place, plain)
+	return &closed, nil
+}
+
+// encode writes a record and, beside its fields, what a newer version had put there.
+func encode(place string, unknown map[string]json.RawMessage, record any) (string, error) {
+	data, err := json.Marshal(record)
+	if err == nil && len(unknown) > 0 {
+		all := maps.Clone(unknown)
+		if err = json.Unmarshal(data, &all); err == nil {
+			data, err = json.Marshal(all)
+		}
+	}
+	if err != nil {
+		return "", serviceforge.Wrap(err, serviceforge.Internal, "the record %s cannot be written", place)
+	}
+	return string(data), nil
+}
+
+// decode reads a record and its secrets, and returns the fields it does not know.
+func (s *Store) decode(place string, data []byte, record, hidden any) (map[string]json.RawMessage, error) {
+	var h header
+	var all map[string]json.RawMessage
+	damaged := func(err error) error {
+		return serviceforge.Wrap(err, serviceforge.Internal, "the record %s is damaged", place)
+	}
+	if err := json.Unmarshal(data, &h); err != nil {
+		return nil, damaged(err)
+	}
+	if h.MinReader > recordVersion {
+		return nil, serviceforge.Errorf(serviceforge.Internal,
+			"the record %s was written by a newer version: it needs a reader of version %d, this one is %d", place, h.MinReader, recordVersion)
+	}
+	if err := json.Unmarshal(data, record); err != nil {
+		return nil, damaged(err)
+	}
+	if err := json.Unmarshal(data, &all); err != nil {
+		return nil, damaged(err)
+	}
+	var closed sealed
+	if raw, ok := all["sealed"]; ok {
+		if err := json.Unmarshal(raw, &closed); err != nil {
+			return nil, damaged(err)
+		}
+		plain, err := s.keys.open(place, closed)
+		if err != nil {
+			return nil, serviceforge.Wrap(err, serviceforge.Internal, "the secrets of %s cannot be opened", place)
+		}
+		if err := json.Unmarshal(plain, hidden); err != nil {
+			return nil, damaged(err)
+		}
+	}
+	forgetKnown(all, reflect.TypeOf(record).Elem())
+	if len(all) == 0 {
+		return nil, nil
+	}
+	return all, nil
+}
+
+// forgetKnown deletes the JSON names of t's fields from all.
+func forgetKnown(all map[string]json.RawMessage, t reflect.Type) {
+	for field := range t.Fields() {
+		if field.Anonymous {
+			forgetKnown(all, field.Type)
+			continue
+		}
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		delete(all, name)
+	}
+}

@@ -1,0 +1,157 @@
+// Package store keeps instances, bindings and tombstones in etcd: sealed
+// records, revision compares instead of locks, one leader, and an in-memory
+// view fed by a watch.
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/url"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/serviceforge/serviceforge"
+)
+
+const (
+	root          = "/serviceforge/v1/"
+	instancesKey  = root + "instances/"
+	bindingsKey   = root + "bindings/"
+	tombstonesKey = root + "tombstones/"
+	tokensKey     = root + "tokens/"
+	leaderKey     = root + "leader"
+	brokerKey     = root + "broker"
+
+	// requestTimeout bounds one request to etcd. It is well below the 60 s
+	// after which platforms give up, so that they get a 503 and try again.
+	requestTimeout = 5 * time.Second
+	retryAfter     = 5 * time.Second
+)
+
+// Options are what a Store needs.
+type Options struct {
+	Client *clientv3.Client // in-process for the embedded server, else TLS
+	Keys   *KeyRing
+	Log    *slog.Logger
+	// Exclusive says that no other broker can be on this etcd (it is embedded
+	// and its folder is locked): a leader key found at the start is a dead one's.
+	Exclusive bool
+}
+
+// Store is the broker's memory. Its methods may be called from any goroutine.
+// Every error is a *serviceforge.Error; Unavailable means that etcd did not
+// answer and that the write may or may not have happened.
+type Store struct {
+	client    *clientv3.Client
+	keys      *KeyRing
+	log       *slog.Logger
+	exclusive bool
+	brokerID  string
+	view      *view
+}
+
+// Open checks the key ring against the store, names the broker if it has no
+// name yet, and fills the view. Close ends what it started, not the client.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	s := &Store{client: o.Client, keys: o.Keys, log: o.Log, exclusive: o.Exclusive}
+	if err := s.identify(ctx); err != nil {
+		return nil, err
+	}
+	s.view = newView(s)
+	if err := s.view.start(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close stops the view and waits for it.
+func (s *Store) Close() { s.view.stop() }
+
+// BrokerID is the name of this broker (all replicas share it); it is in the
+// stamp of every deployment.
+func (s *Store) BrokerID() string { return s.brokerID }
+
+// brokerRecord holds the broker's name and a value only the right key ring opens.
+type brokerRecord struct {
+	ID    string `json:"id"`
+	Probe sealed `json:"probe"`
+}
+
+// identify reads or makes the broker record. A ring that cannot open the probe
+// would write records nobody can read: it refuses to start.
+func (s *Store) identify(ctx context.Context) error {
+	id := ulid.Make().String()
+	fresh, err := json.Marshal(brokerRecord{ID: id, Probe: s.keys.seal(brokerKey, []byte(id))})
+	if err != nil {
+		return serviceforge.Wrap(err, serviceforge.Internal, "the broker's record cannot be written")
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	answer, err := s.client.Txn(ctx).
+		If(clientv3.Compare(clientv3.CreateRevision(brokerKey), "=", 0)).
+		Then(clientv3.OpPut(brokerKey, string(fresh))).
+		Else(clientv3.OpGet(brokerKey)).Commit()
+	if err != nil {
+		return unavailable(err)
+	}
+	if answer.Succeeded {
+		s.brokerID = id
+		return nil
+	}
+	var record brokerRecord
+	if err := json.Unmarshal(answer.Responses[0].GetResponseRange().Kvs[0].Value, &record); err != nil {
+		return serviceforge.Wrap(err, serviceforge.Internal, "the broker's record in etcd is damaged")
+	}
+	if _, err := s.keys.open(brokerKey, record.Probe); err != nil {
+		return serviceforge.Wrap(err, serviceforge.Unprocessable,
+			"the key ring does not fit the store: its secrets were sealed with another key. Start with the key file this store was made with")
+	}
+	s.brokerID = record.ID
+	return nil
+}
+
+// commit runs one transaction within the request timeout.
+func (s *Store) commit(ctx context.Context, compares []clientv3.Cmp, then, otherwise []clientv3.Op) (*clientv3.TxnResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	answer, err := s.client.Txn(ctx).If(compares...).Then(then...).Else(otherwise...).Commit()
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	return answer, nil
+}
+
+// get reads one key, linearizably.
+func (s *Store) get(ctx context.Context, key string, options ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	answer, err := s.client.Get(ctx, key, options...)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	return answer, nil
+}
+
+func unavailable(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return serviceforge.Wrap(err, serviceforge.Unavailable, "the request was given up")
+	}
+	e := serviceforge.Wrap(err, serviceforge.Unavailable, "the broker's store does not answer; try again")
+	e.RetryAfter = retryAfter
+	return e
+}
+
+// key makes an etcd key of ids, injectively: a slash in an id is escaped.
+func key(prefix string, ids ...string) string {
+	for i, id := range ids {
+		if i > 0 {
+			prefix += "/"
+		}
+		prefix += url.PathEscape(id)
+	}
+	return prefix
+}

@@ -1,0 +1,62 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/serviceforge/serviceforge"
+)
+
+// tombstoneLife is how long a deleted instance is remembered (DESIGN §3).
+const tombstoneLife = 90 * 24 * time.Hour
+
+// Tombstone is what remains of a deleted instance: enough to answer a late
+// poll and to recognise a deployment that should be gone.
+type Tombstone struct {
+	header
+	ID          string    `json:"id"`
+	Platform    string    `json:"platform"`
+	Deployment  string    `json:"deployment"`
+	Pool        string    `json:"pool"`
+	OperationID string    `json:"operation_id"`
+	Operations  []string  `json:"operations"` // context ids of the deployment begin with one of these
+	DeletedAt   time.Time `json:"deleted_at"`
+}
+
+func tombstoneOf(i *serviceforge.Instance) Tombstone {
+	return Tombstone{
+		header: header{recordVersion, 1},
+		ID:     i.ID, Platform: i.Platform, Deployment: i.Deployment, Pool: i.Pool,
+		OperationID: i.Operation.ID, Operations: i.Operations, DeletedAt: i.Operation.FinishedAt,
+	}
+}
+
+// Tombstone returns what remains of a deleted instance. Errors: NotFound, Unavailable.
+func (s *Store) Tombstone(ctx context.Context, id string) (Tombstone, error) {
+	answer, err := s.get(ctx, key(tombstonesKey, id))
+	if err != nil {
+		return Tombstone{}, err
+	}
+	if len(answer.Kvs) == 0 {
+		return Tombstone{}, serviceforge.Errorf(serviceforge.NotFound, "there is no service instance %q", id)
+	}
+	var stone Tombstone
+	if err := json.Unmarshal(answer.Kvs[0].Value, &stone); err != nil {
+		return Tombstone{}, serviceforge.Wrap(err, serviceforge.Internal, "the tombstone of %q is damaged", id)
+	}
+	return stone, nil
+}
+
+// lease makes an etcd lease, so that etcd itself forgets.
+func (s *Store) lease(ctx context.Context, life time.Duration) (clientv3.LeaseID, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	answer, err := s.client.Grant(ctx, int64(life.Seconds()))
+	if err != nil {
+		return 0, unavailable(err)
+	}
+	return answer.ID, nil
+}
