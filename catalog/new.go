@@ -1,16 +1,93 @@
 package catalog
 
 import (
+	"encoding/json"
 	"strings"
 
 	"github.com/serviceforge/serviceforge"
 )
 
+// maxSchema is the largest schema a platform must take (OSB "Input Parameters
+// Schema Object").
+const maxSchema = 64 << 10
+
 // New checks the offerings and returns a catalog of them. It keeps to OSB
 // "Catalog": ids present and unique over everything, names unique and without
-// spaces, descriptions present, at least one plan each. Errors: Invalid.
+// spaces, descriptions present, at least one plan each. The catalog keeps the
+// slices it was given. Errors: Invalid.
 func New(offerings []Offering) (*Catalog, error) {
-	return nil, serviceforge.Errorf(serviceforge.Internal, "being written")
+	c := &Catalog{
+		offerings: offerings,
+		plans:     make(map[string]place),
+		byID:      make(map[string]int),
+	}
+	ids, names := make(map[string]bool), make(map[string]bool)
+	for i, o := range offerings {
+		what := "service " + quoted(o.Name, o.ID)
+		if err := checkWords(what, o.ID, o.Name, o.Description, ids, names); err != nil {
+			return nil, err
+		}
+		if len(o.Plans) == 0 {
+			return nil, invalid("%s has no plans", what)
+		}
+		if o.DeploymentNamePrefix == "" {
+			return nil, invalid("%s has no deployment name prefix", what)
+		}
+		c.byID[o.ID] = i
+		planNames := make(map[string]bool)
+		for j, p := range o.Plans {
+			what := what + ": plan " + quoted(p.Name, p.ID)
+			if err := checkWords(what, p.ID, p.Name, p.Description, ids, planNames); err != nil {
+				return nil, err
+			}
+			if err := checkPlan(what, p); err != nil {
+				return nil, err
+			}
+			c.plans[p.ID] = place{offering: i, plan: j}
+		}
+	}
+	return c, nil
+}
+
+func checkWords(what, id, name, description string, ids, names map[string]bool) error {
+	switch {
+	case id == "":
+		return invalid("%s has no id", what)
+	case name == "":
+		return invalid("%s has no name", what)
+	case strings.ContainsAny(name, " \t\r\n"):
+		return invalid("%s: the name must not hold spaces", what)
+	case strings.TrimSpace(description) == "":
+		return invalid("%s has no description", what)
+	case ids[id]:
+		return invalid("%s: the id %s is used twice", what, id)
+	case names[name]:
+		return invalid("%s: the name is used twice", what)
+	}
+	ids[id], names[name] = true, true
+	return nil
+}
+
+func checkPlan(what string, p Plan) error {
+	if p.MaximumPollingDuration < 0 || p.Deadline < 0 {
+		return invalid("%s: durations must not be negative", what)
+	}
+	for name, schema := range map[string]json.RawMessage{"create": p.Schemas.Create, "bind": p.Schemas.Bind} {
+		if schema == nil {
+			continue
+		}
+		if len(schema) > maxSchema {
+			return invalid("%s: the %s schema is larger than 64 KiB", what, name)
+		}
+		var doc map[string]any
+		if json.Unmarshal(schema, &doc) != nil {
+			return invalid("%s: the %s schema is not a JSON object", what, name)
+		}
+		if s, _ := doc["$schema"].(string); s == "" {
+			return invalid("%s: the %s schema has no $schema", what, name)
+		}
+	}
+	return nil
 }
 
 // Offerings returns all offerings in the order given. The caller must not
@@ -20,8 +97,19 @@ func (c *Catalog) Offerings() []Offering { return c.offerings }
 // Plan looks up a plan and its offering. Errors: Invalid, saying which: unknown
 // service, unknown plan, or a plan of another service.
 func (c *Catalog) Plan(serviceID, planID string) (Offering, Plan, error) {
-	_ = strings.TrimSpace
-	return Offering{}, Plan{}, serviceforge.Errorf(serviceforge.Internal, "being written")
+	i, ok := c.byID[serviceID]
+	if !ok {
+		return Offering{}, Plan{}, invalid("unknown service %q", serviceID)
+	}
+	at, ok := c.plans[planID]
+	if !ok {
+		return Offering{}, Plan{}, invalid("unknown plan %q of service %s", planID, c.offerings[i].Name)
+	}
+	o := c.offerings[at.offering]
+	if at.offering != i {
+		return Offering{}, Plan{}, invalid("plan %q belongs to service %s, not to %s", planID, o.Name, c.offerings[i].Name)
+	}
+	return o, o.Plans[at.plan], nil
 }
 
 // Bindable says whether instances of the plan can be bound.
@@ -30,4 +118,15 @@ func Bindable(o Offering, p Plan) bool {
 		return *p.Bindable
 	}
 	return o.Bindable
+}
+
+func quoted(name, id string) string {
+	if name != "" {
+		return `"` + name + `"`
+	}
+	return `with id "` + id + `"`
+}
+
+func invalid(format string, args ...any) error {
+	return serviceforge.Errorf(serviceforge.Invalid, format, args...)
 }

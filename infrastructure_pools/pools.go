@@ -2,10 +2,7 @@
 // used on them. The *.yml files beside this code are pools too.
 package pools
 
-import (
-	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/catalog"
-)
+import "github.com/serviceforge/serviceforge"
 
 // Pool is a director plus what may be used on it. It maps the words of service
 // releases to the director's cloud config.
@@ -48,38 +45,3 @@ const (
 	Active   State = "active"   // takes new instances
 	Cordoned State = "cordoned" // keeps what it has, takes no more
 )
-
-// Parse reads one pool file: a map `pool` and a Spiff stub `stub`. Unknown keys
-// are refused. Errors: Invalid, naming the line.
-func Parse(document []byte) (Pool, error) {
-	return Pool{}, serviceforge.Errorf(serviceforge.Internal, "being written")
-}
-
-// Local returns the pool of dev mode, without a director.
-func Local() (Pool, error) { return Parse(nil) }
-
-// Set is an immutable set of pools.
-type Set struct {
-	pools []Pool
-}
-
-// NewSet makes a set; the order is the order of preference. Errors: Invalid
-// when names repeat or nothing is given.
-func NewSet(pools ...Pool) (*Set, error) {
-	return nil, serviceforge.Errorf(serviceforge.Internal, "being written")
-}
-
-// All returns the pools in order of preference.
-func (s *Set) All() []Pool { return s.pools }
-
-// Pool returns the pool of that name. Errors: NotFound.
-func (s *Set) Pool(name string) (Pool, error) {
-	return Pool{}, serviceforge.Errorf(serviceforge.Internal, "being written")
-}
-
-// Place chooses the pool for a new instance of the plan: the first active one
-// that the plan allows and that has what the plan needs. Errors: Exhausted,
-// saying why no pool is fit.
-func (s *Set) Place(plan catalog.Plan) (Pool, error) {
-	return Pool{}, serviceforge.Errorf(serviceforge.Internal, "being written")
-}

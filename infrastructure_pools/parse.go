@@ -1,0 +1,151 @@
+package pools
+
+import (
+	"bytes"
+	_ "embed"
+	"errors"
+	"io"
+	"regexp"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/serviceforge/serviceforge"
+)
+
+// local.yml is the pool of dev mode: localbosh's default cloud config.
+//
+//go:embed local.yml
+var local []byte
+
+// Local returns the pool of dev mode, without a director.
+func Local() (Pool, error) { return Parse(local) }
+
+// file is a pool file as it is written.
+type file struct {
+	Pool struct {
+		Name           string            `yaml:"name"`
+		Infrastructure string            `yaml:"infrastructure"`
+		Director       fileDirector      `yaml:"director"`
+		AZs            []string          `yaml:"azs"`
+		Network        string            `yaml:"network"`
+		VMTypes        map[string]string `yaml:"vm_types"`
+		DiskTypes      map[string]string `yaml:"disk_types"`
+		VMExtensions   []string          `yaml:"vm_extensions"`
+		Stemcells      map[string]string `yaml:"stemcells"`
+		State          State             `yaml:"state"`
+		Reachable      *bool             `yaml:"reachable"`
+		MaxInFlight    *int              `yaml:"max_in_flight"`
+		Weight         *int              `yaml:"weight"`
+		Capacity       int               `yaml:"capacity"`
+		Tags           map[string]string `yaml:"tags"`
+	} `yaml:"pool"`
+	Stub yaml.Node `yaml:"stub"`
+}
+
+type fileDirector struct {
+	URL      string `yaml:"url"`
+	CA       string `yaml:"ca"`
+	Username string `yaml:"username"`
+	Password string `yaml:"password"`
+}
+
+var poolName = regexp.MustCompile(`^[a-z0-9][-a-z0-9_]{0,62}$`)
+
+// Parse reads one pool file: a map `pool` and a Spiff stub `stub`. Unknown keys
+// are refused. Errors: Invalid, naming the line.
+func Parse(document []byte) (Pool, error) {
+	var f file
+	dec := yaml.NewDecoder(bytes.NewReader(document))
+	dec.KnownFields(true)
+	if err := dec.Decode(&f); err != nil {
+		return Pool{}, serviceforge.Wrap(err, serviceforge.Invalid, "pool file: %s", reason(err))
+	}
+	if dec.Decode(new(yaml.Node)) != io.EOF {
+		return Pool{}, serviceforge.Errorf(serviceforge.Invalid, "pool file: more than one document")
+	}
+	p, err := f.pool()
+	if err != nil {
+		return Pool{}, err
+	}
+	return p, p.check()
+}
+
+// reason says what is wrong with a document without repeating its values,
+// which may be secret: yaml's own errors are lines and keys, or quote a value
+// of the wrong type.
+func reason(err error) string {
+	if errors.Is(err, io.EOF) {
+		return "it is empty"
+	}
+	return quotedValue.ReplaceAllString(err.Error(), "cannot unmarshal a value into")
+}
+
+var quotedValue = regexp.MustCompile("cannot unmarshal .*? into")
+
+func (f *file) pool() (Pool, error) {
+	in := &f.Pool
+	p := Pool{
+		Name: in.Name, Infrastructure: in.Infrastructure,
+		Director: Director{
+			URL: in.Director.URL, CA: in.Director.CA,
+			Username: in.Director.Username, Password: serviceforge.NewSecret(in.Director.Password),
+		},
+		AZs: in.AZs, Network: in.Network,
+		VMTypes: in.VMTypes, DiskTypes: in.DiskTypes,
+		VMExtensions: in.VMExtensions, Stemcells: in.Stemcells,
+		State: in.State, Reachable: in.Reachable == nil || *in.Reachable,
+		MaxInFlight: 2, Weight: 1, Capacity: in.Capacity, Tags: in.Tags,
+	}
+	if p.Infrastructure == "" {
+		p.Infrastructure = "default"
+	}
+	if p.State == "" {
+		p.State = Active
+	}
+	if in.MaxInFlight != nil {
+		p.MaxInFlight = *in.MaxInFlight
+	}
+	if in.Weight != nil {
+		p.Weight = *in.Weight
+	}
+	if f.Stub.Kind == 0 || f.Stub.Kind == yaml.MappingNode && len(f.Stub.Content) == 0 {
+		return p, nil
+	}
+	if f.Stub.Kind != yaml.MappingNode {
+		return Pool{}, serviceforge.Errorf(serviceforge.Invalid, "pool %s: line %d: stub must be a map", p.Name, f.Stub.Line)
+	}
+	stub, err := yaml.Marshal(&f.Stub)
+	if err != nil {
+		return Pool{}, serviceforge.Wrap(err, serviceforge.Invalid, "pool %s: the stub cannot be written as YAML", p.Name)
+	}
+	p.Stub = stub
+	return p, nil
+}
+
+func (p Pool) check() error {
+	bad := func(what string) error {
+		return serviceforge.Errorf(serviceforge.Invalid, "pool %q: %s", p.Name, what)
+	}
+	switch {
+	case !poolName.MatchString(p.Name):
+		return bad("name must be lower case letters, digits, - and _")
+	case len(p.AZs) == 0:
+		return bad("azs is missing")
+	case p.Network == "":
+		return bad("network is missing")
+	case len(p.VMTypes) == 0:
+		return bad("vm_types is missing")
+	case len(p.Stemcells) == 0:
+		return bad("stemcells is missing")
+	case p.State != Active && p.State != Cordoned:
+		return bad("state must be active or cordoned")
+	case p.MaxInFlight < 1 || p.Weight < 0 || p.Capacity < 0:
+		return bad("max_in_flight must be at least 1, weight and capacity at least 0")
+	}
+	for os, version := range p.Stemcells {
+		if version == "" || version == "latest" {
+			return bad("stemcell " + os + " needs an exact version")
+		}
+	}
+	return nil
+}
