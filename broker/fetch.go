@@ -1,0 +1,59 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/pivotal-cf/brokerapi/v10/domain"
+
+	"github.com/serviceforge/serviceforge"
+)
+
+// GetInstance answers GET /v2/service_instances/:id (OSB "Fetching a Service
+// Instance"): 404 until its provision has succeeded.
+func (v verbs) GetInstance(ctx context.Context, escapedID string, _ domain.FetchInstanceDetails) (domain.GetInstanceDetailsSpec, error) {
+	var spec domain.GetInstanceDetailsSpec
+	id, err := pathID("the service instance id", escapedID)
+	if err != nil {
+		return spec, v.osbError(ctx, err)
+	}
+	instance, err := v.engine.Instance(ctx, callOf(ctx).caller, id)
+	if err == nil && instance.Operation.Kind == serviceforge.Provision && instance.Operation.State != serviceforge.Succeeded {
+		err = serviceforge.Errorf(serviceforge.NotFound, "service instance %q is not provisioned (state %s)", id, instance.State)
+	}
+	if err != nil {
+		return spec, v.osbError(ctx, err)
+	}
+	return domain.GetInstanceDetailsSpec{
+		ServiceID:    instance.ServiceID,
+		PlanID:       instance.PlanID,
+		DashboardURL: v.dashboardURL(id),
+		Parameters:   reveal(instance.Parameters),
+	}, nil
+}
+
+// GetBinding answers GET /v2/service_instances/:id/service_bindings/:bid (OSB
+// "Fetching a Service Binding").
+func (v verbs) GetBinding(ctx context.Context, escapedID, escapedBindingID string, _ domain.FetchBindingDetails) (domain.GetBindingSpec, error) {
+	var spec domain.GetBindingSpec
+	instanceID, bindingID, err := pathIDs(escapedID, escapedBindingID)
+	if err != nil {
+		return spec, v.osbError(ctx, err)
+	}
+	binding, err := v.engine.Binding(ctx, callOf(ctx).caller, instanceID, bindingID)
+	if err != nil {
+		return spec, v.osbError(ctx, err)
+	}
+	return domain.GetBindingSpec{
+		Credentials: credentials(&binding),
+		Parameters:  reveal(binding.Parameters),
+	}, nil
+}
+
+// reveal returns a platform's own parameters to it; nil leaves the key out.
+func reveal(parameters serviceforge.Secret) any {
+	if parameters.Empty() {
+		return nil
+	}
+	return json.RawMessage(parameters.Reveal())
+}
