@@ -2,12 +2,7 @@
 // WebAssembly in a child process that has neither file system nor network.
 package render
 
-import (
-	"context"
-	"errors"
-	"io/fs"
-	"log/slog"
-)
+import "io/fs"
 
 // Template is one entry of a job's `templates:` (or its monit file, with Source and Dest "monit").
 type Template struct {
@@ -70,48 +65,3 @@ type Result struct {
 	ID    string
 	Jobs  []JobResult
 }
-
-// Error holds all template errors of a deployment in the director's own words and indentation. The director
-// gives it to the task as code 100.
-type Error struct{ text string }
-
-// Error returns the director's text, several lines, beginning "Unable to render instance groups for deployment. Errors are:".
-func (e *Error) Error() string { return e.text }
-
-// Options says how a Renderer works.
-type Options struct {
-	// Program is the absolute path of the program whose first argument "__erb" leads to ErbMain.
-	Program string
-	// CacheDir is the folder for compiled WebAssembly; empty means $XDG_CACHE_HOME/serviceforge (or
-	// ~/.cache/serviceforge). If it cannot be written, rendering works without, but slowly.
-	CacheDir string
-	// Env is the whole environment of the child ("SERVICEFORGE_STATE=…"); Ruby sees none of it.
-	Env []string
-	// Log receives what children say; nil discards it.
-	Log *slog.Logger
-}
-
-// Renderer renders deployments. It may be used by several goroutines.
-type Renderer struct {
-	opts Options
-}
-
-// New makes a Renderer; it starts nothing.
-func New(opts Options) *Renderer { return &Renderer{opts: opts} }
-
-// Warm begins, in the background, to compile Ruby for this machine (once per cache folder, some seconds) and to
-// hold a child ready. It returns at once; ctx ends the attempt.
-func (r *Renderer) Warm(ctx context.Context) {}
-
-// Render renders all templates of all instances of one deployment and returns one Result per instance, in order.
-// Template errors come together as one *Error; every other error means that the renderer itself failed or that
-// ctx ended, which kills the child. At most two deployments are rendered at a time; further calls wait.
-func (r *Renderer) Render(ctx context.Context, instances []Instance) ([]Result, error) {
-	return nil, errors.New("render: being written")
-}
-
-// Close ends the children and waits for them. Renders under way fail.
-func (r *Renderer) Close() error { return nil }
-
-// ErbMain is the child process: one deployment from stdin, the result to stdout. It returns the exit code.
-func ErbMain(args []string) int { return 1 }
