@@ -1,0 +1,95 @@
+package admin
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/serviceforge/serviceforge"
+)
+
+// Failure is the JSON of every error answer.
+type Failure struct {
+	Code    serviceforge.Code `json:"code"`
+	Message string            `json:"message"`
+}
+
+// Offering is a service offering with what a person needs to choose a plan.
+type Offering struct {
+	ID          string `json:"id"`
+	Name        string `json:"name"`
+	Description string `json:"description"`
+	Bindable    bool   `json:"bindable"`
+	Release     string `json:"release,omitempty"`
+	Plans       []Plan `json:"plans"`
+}
+
+// Plan is one plan of an offering.
+type Plan struct {
+	ID          string `json:"id"`
+	Name        string `json:"name"`
+	Description string `json:"description"`
+}
+
+// Instance is a service instance as an operator sees it. A list leaves out
+// what only the whole record has (Release, Facts, Task, Description, UpdatedAt).
+type Instance struct {
+	ID             string                      `json:"id"`
+	ServiceID      string                      `json:"service_id"`
+	PlanID         string                      `json:"plan_id"`
+	Service        string                      `json:"service,omitempty"` // name; "" = no longer in the catalog
+	Plan           string                      `json:"plan,omitempty"`
+	Platform       string                      `json:"platform"`
+	State          serviceforge.State          `json:"state"`
+	Operation      serviceforge.Kind           `json:"operation"`
+	OperationState serviceforge.OperationState `json:"operation_state"`
+	Message        string                      `json:"message,omitempty"` // of a finished operation
+	Deployment     string                      `json:"deployment"`
+	Pool           string                      `json:"pool,omitempty"`
+	Release        string                      `json:"release,omitempty"`
+	Task           int                         `json:"bosh_task_id,omitempty"`
+	Cause          string                      `json:"cause,omitempty"` // of a failure, for operators
+	Facts          map[string][]string         `json:"facts,omitempty"`
+	CreatedAt      time.Time                   `json:"created_at"`
+	UpdatedAt      time.Time                   `json:"updated_at,omitzero"`
+	Bindings       []string                    `json:"bindings,omitempty"` // ids
+}
+
+// Order is the body of PUT /admin/v1/instances/{id}.
+type Order struct {
+	ServiceID  string          `json:"service_id"`
+	PlanID     string          `json:"plan_id"`
+	Name       string          `json:"name,omitempty"` // for people; kept in the context as instance_name
+	Parameters json.RawMessage `json:"parameters,omitempty"`
+}
+
+// Accepted is the answer to a create or delete: poll Operation until it is done.
+type Accepted struct {
+	Operation string `json:"operation"`
+	Done      bool   `json:"done"` // nothing was left to do
+}
+
+// Progress is how far an operation has come.
+type Progress struct {
+	Kind        serviceforge.Kind           `json:"kind"`
+	State       serviceforge.OperationState `json:"state"`
+	Step        serviceforge.Step           `json:"step"`
+	Description string                      `json:"description"`
+	Stage       string                      `json:"stage,omitempty"`
+	Node        string                      `json:"node,omitempty"`
+	Percent     int                         `json:"percent"`
+	RetryAfter  int                         `json:"retry_after,omitempty"` // seconds
+}
+
+// BindingOrder is the body of PUT /admin/v1/instances/{id}/bindings/{bid}.
+type BindingOrder struct {
+	Parameters json.RawMessage `json:"parameters,omitempty"`
+}
+
+// Binding is a binding with its credentials.
+type Binding struct {
+	ID          string          `json:"id"`
+	InstanceID  string          `json:"instance_id"`
+	CreatedAt   time.Time       `json:"created_at"`
+	Existed     bool            `json:"existed,omitempty"` // the same request had made it before
+	Credentials json.RawMessage `json:"credentials"`
+}
