@@ -17,8 +17,8 @@ module Kernel
   end
 end
 
-class << IO
-  def popen(*) = raise(NotImplementedError, 'popen: a template cannot run programs')
+[[IO, :popen], [Process, :spawn], [Process, :exec], [Process, :fork], [Process, :daemon]].each do |owner, name|
+  owner.define_singleton_method(name) { |*| raise NotImplementedError, "#{name}: a template cannot run programs" }
 end
 
 # Libraries that the director has loaded anyway, so that templates use them without require.
