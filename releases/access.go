@@ -1,0 +1,183 @@
+package releases
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/users"
+)
+
+// The sentinels stand for a user's name and password in what Access renders.
+// Templates may put them anywhere in a text, but not compute with them.
+const (
+	nameSentinel     = "serviceforge-user-name-Qm7tW2xK"
+	passwordSentinel = "serviceforge-user-password-Zr4cV9bN"
+)
+
+// access is Instance.Access as it is stored.
+type access struct {
+	Version     int            `json:"version"`
+	Credentials map[string]any `json:"credentials"`
+	Users       *accessUsers   `json:"users,omitempty"`
+}
+
+type accessUsers struct {
+	Driver    string   `json:"driver" yaml:"driver"`
+	Endpoints []string `json:"endpoints" yaml:"endpoints"`
+	Admin     struct {
+		Username string `json:"username" yaml:"username"`
+		Password string `json:"password" yaml:"password"`
+		CA       string `json:"ca" yaml:"ca"`
+	} `json:"admin" yaml:"admin"`
+	ServerName string `json:"server_name" yaml:"server_name"`
+}
+
+// loadAccess joins credentials and users to one document.
+func (s *service) loadAccess(f *fileService) error {
+	root := &yaml.Node{Kind: yaml.MappingNode}
+	for _, part := range []struct {
+		name string
+		node *yaml.Node
+	}{{"credentials", f.Credentials.node}, {"users", f.Users.node}} {
+		if part.node != nil {
+			root.Content = append(root.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: part.name}, part.node)
+		}
+	}
+	s.hasUsers = f.Users.node != nil
+	if s.hasUsers && f.Credentials.node == nil {
+		return invalid("users without credentials")
+	}
+	text, err := yaml.Marshal(root)
+	if err != nil {
+		return invalid("credentials and users cannot be written as YAML")
+	}
+	s.access = document{Name: "credentials", Data: string(text)}
+	return nil
+}
+
+// Access renders once, after a deployment is done and Instance.Facts are known,
+// how credentials and users of the instance are made; store it as
+// Instance.Access. Errors as Manifest's.
+func (r *Release) Access(ctx context.Context, spiff *Spiff, in Input) (serviceforge.Secret, error) {
+	s, p, err := r.find(in)
+	if err != nil {
+		return serviceforge.Secret{}, err
+	}
+	sf, err := s.values(p, in)
+	if err != nil {
+		return serviceforge.Secret{}, err
+	}
+	if sf["facts"], err = s.factValues(in.Instance.Facts); err != nil {
+		return serviceforge.Secret{}, err
+	}
+	if err := RefuseReferences("fact", sf["facts"]); err != nil {
+		return serviceforge.Secret{}, err
+	}
+	sf["user"] = map[string]any{"name": nameSentinel, "password": passwordSentinel}
+	tree, err := renderMap(ctx, spiff, []document{s.access}, sf)
+	if err != nil {
+		return serviceforge.Secret{}, err
+	}
+	return s.accessOf(tree)
+}
+
+// accessOf checks a rendered tree and packs it for storage.
+func (s *service) accessOf(tree map[string]any) (serviceforge.Secret, error) {
+	a := access{Version: 1, Credentials: map[string]any{}}
+	if c, ok := tree["credentials"].(map[string]any); ok {
+		a.Credentials = c
+	}
+	if s.hasUsers {
+		u, err := usersOf(tree["users"])
+		if err != nil {
+			return serviceforge.Secret{}, err
+		}
+		a.Users = u
+		all := strings.Join(texts(a.Credentials), "\n")
+		if !strings.Contains(all, nameSentinel) || !strings.Contains(all, passwordSentinel) {
+			return serviceforge.Secret{}, serviceforge.Errorf(serviceforge.Internal,
+				"the credentials do not hold sf.user.name and sf.user.password as they are")
+		}
+	}
+	text, err := json.Marshal(a)
+	if err != nil {
+		return serviceforge.Secret{}, serviceforge.Wrap(err, serviceforge.Internal, "the access data cannot be written")
+	}
+	return serviceforge.NewSecret(string(text)), nil
+}
+
+func usersOf(tree any) (*accessUsers, error) {
+	text, err := json.Marshal(tree)
+	if err != nil {
+		return nil, serviceforge.Wrap(err, serviceforge.Internal, "users cannot be written")
+	}
+	var u accessUsers
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&u); err != nil {
+		return nil, serviceforge.Errorf(serviceforge.Internal, "users holds an unknown key, or one of the wrong type")
+	}
+	if u.Driver == "" || len(u.Endpoints) == 0 {
+		return nil, serviceforge.Errorf(serviceforge.Internal, "users needs driver and endpoints")
+	}
+	return &u, nil
+}
+
+func openAccess(secret serviceforge.Secret) (*access, error) {
+	var a access
+	dec := json.NewDecoder(strings.NewReader(secret.Reveal()))
+	dec.UseNumber()
+	if err := dec.Decode(&a); err != nil || a.Version != 1 {
+		return nil, serviceforge.Errorf(serviceforge.Internal, "the instance's access data cannot be read")
+	}
+	return &a, nil
+}
+
+// Credentials makes the credentials (a JSON object) of one user, in memory.
+func Credentials(stored serviceforge.Secret, u users.User) (serviceforge.Secret, error) {
+	a, err := openAccess(stored)
+	if err != nil {
+		return serviceforge.Secret{}, err
+	}
+	put := strings.NewReplacer(nameSentinel, u.Name, passwordSentinel, u.Password.Reveal())
+	text, err := json.Marshal(substitute(a.Credentials, put))
+	if err != nil {
+		return serviceforge.Secret{}, serviceforge.Wrap(err, serviceforge.Internal, "the credentials cannot be written")
+	}
+	return serviceforge.NewSecret(string(text)), nil
+}
+
+func substitute(v any, put *strings.Replacer) any {
+	switch v := v.(type) {
+	case string:
+		return put.Replace(v)
+	case []any:
+		for i := range v {
+			v[i] = substitute(v[i], put)
+		}
+	case map[string]any:
+		for key := range v {
+			v[key] = substitute(v[key], put)
+		}
+	}
+	return v
+}
+
+// UsersOf returns where and how users are made; ok is false where the release
+// has no users section.
+func UsersOf(stored serviceforge.Secret) (s users.Service, ok bool, err error) {
+	a, err := openAccess(stored)
+	if err != nil || a.Users == nil {
+		return users.Service{}, false, err
+	}
+	u := a.Users
+	return users.Service{
+		Driver: u.Driver, Endpoints: u.Endpoints, CA: u.Admin.CA, ServerName: u.ServerName,
+		Admin: users.Admin{Username: u.Admin.Username, Password: serviceforge.NewSecret(u.Admin.Password)},
+	}, true, nil
+}

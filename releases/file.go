@@ -1,0 +1,160 @@
+package releases
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"regexp"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/serviceforge/serviceforge"
+)
+
+// serviceFile is service.yml, format 1. A key that is not here is refused.
+type serviceFile struct {
+	Format   int           `yaml:"format"`
+	Name     string        `yaml:"name"`
+	Version  string        `yaml:"version"`
+	Services []fileService `yaml:"services"`
+}
+
+type fileService struct {
+	ID                   string         `yaml:"id"`
+	Name                 string         `yaml:"name"`
+	Description          string         `yaml:"description"`
+	Tags                 []string       `yaml:"tags"`
+	Metadata             map[string]any `yaml:"metadata"`
+	Bindable             *bool          `yaml:"bindable"`
+	PlanUpdateable       *bool          `yaml:"plan_updateable"`
+	InstancesRetrievable *bool          `yaml:"instances_retrievable"`
+	BindingsRetrievable  *bool          `yaml:"bindings_retrievable"`
+	DeploymentNamePrefix string         `yaml:"deployment_name_prefix"`
+	BOSHRelease          fileBOSH       `yaml:"bosh_release"`
+
+	Secrets     map[string]secretSpec `yaml:"secrets"`
+	Parameters  map[string]parameter  `yaml:"parameters"`
+	Facts       map[string]factSpec   `yaml:"facts"`
+	Credentials snippet               `yaml:"credentials"`
+	Users       snippet               `yaml:"users"`
+	Plans       []filePlan            `yaml:"plans"`
+}
+
+type fileBOSH struct {
+	Releases  []fileRelease  `yaml:"releases"`
+	Stemcells []fileStemcell `yaml:"stemcells"`
+	Templates struct {
+		BasePath            string            `yaml:"base_path"`
+		Templates           []string          `yaml:"templates"`
+		InfrastructureStubs map[string]string `yaml:"infrastructure_stubs"`
+		DeploymentStub      string            `yaml:"deployment_stub"`
+	} `yaml:"release_templates"`
+}
+
+type fileRelease struct {
+	Name    string `yaml:"name"`
+	Version string `yaml:"version"`
+	File    string `yaml:"file"`
+	Source  string `yaml:"source"`
+	URL     string `yaml:"url"`
+	SHA256  string `yaml:"sha256"`
+}
+
+type fileStemcell struct {
+	Alias      string `yaml:"alias"`
+	OS         string `yaml:"os"`
+	MinVersion string `yaml:"min_version"`
+}
+
+// factSpec names addresses of an instance group: all of them or the first.
+type factSpec struct {
+	InstanceGroup string `yaml:"instance_group"`
+	Addresses     string `yaml:"addresses"`
+	Address       string `yaml:"address"`
+}
+
+type filePlan struct {
+	ID                     string               `yaml:"id"`
+	Name                   string               `yaml:"name"`
+	Description            string               `yaml:"description"`
+	Free                   *bool                `yaml:"free"`
+	Bindable               *bool                `yaml:"bindable"`
+	Metadata               map[string]any       `yaml:"metadata"`
+	MaximumPollingDuration time.Duration        `yaml:"maximum_polling_duration"`
+	Deadline               time.Duration        `yaml:"deadline"`
+	Pools                  []string             `yaml:"pools"`
+	Parameters             map[string]parameter `yaml:"parameters"`
+	Needs                  struct {
+		VMTypes   []string `yaml:"vm_types"`
+		DiskTypes []string `yaml:"disk_types"`
+	} `yaml:"needs"`
+	Stub snippet `yaml:"bosh_deployment_stub"`
+}
+
+// snippet is a Spiff document inside service.yml: a map, or a text that holds one.
+type snippet struct {
+	node *yaml.Node // a mapping; nil = not given
+	line int
+}
+
+func (s *snippet) UnmarshalYAML(n *yaml.Node) error {
+	s.line = n.Line
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!str" {
+		var doc yaml.Node
+		if err := yaml.Unmarshal([]byte(n.Value), &doc); err != nil {
+			return err
+		}
+		if len(doc.Content) == 0 {
+			return nil
+		}
+		n = doc.Content[0]
+	}
+	if n.Kind != yaml.MappingNode {
+		return &yaml.TypeError{Errors: []string{"line " + itoa(s.line) + ": must be a map"}}
+	}
+	s.node = n
+	return nil
+}
+
+// document returns the snippet as a Spiff document of that name.
+func (s snippet) document(name string) (document, error) {
+	if s.node == nil || len(s.node.Content) == 0 {
+		return document{}, nil
+	}
+	text, err := yaml.Marshal(s.node)
+	if err != nil {
+		return document{}, invalid("line %d: %s cannot be written as YAML", s.line, name)
+	}
+	return document{Name: name, Data: string(text)}, nil
+}
+
+// decodeService reads service.yml strictly. Errors: Invalid with lines.
+func decodeService(text []byte) (f serviceFile, err error) {
+	defer func() {
+		if recover() != nil { // yaml.v3 panics on a few malformed documents
+			err = invalid("service.yml is not valid YAML")
+		}
+	}()
+	dec := yaml.NewDecoder(bytes.NewReader(text))
+	dec.KnownFields(true)
+	if err := dec.Decode(&f); err != nil {
+		return f, serviceforge.Wrap(err, serviceforge.Invalid, "service.yml: %s", yamlReason(err))
+	}
+	if dec.Decode(new(yaml.Node)) != io.EOF {
+		return f, invalid("service.yml: more than one document")
+	}
+	return f, nil
+}
+
+var goType = regexp.MustCompile(` in type \S+| into \S*releases\.\S+`)
+
+func yamlReason(err error) string {
+	if errors.Is(err, io.EOF) {
+		return "it is empty"
+	}
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	text = strings.ReplaceAll(strings.TrimPrefix(text, "unmarshal errors:\n"), "\n", ";")
+	return strings.TrimSpace(goType.ReplaceAllString(text, ""))
+}

@@ -1,0 +1,157 @@
+package releases
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"debug/buildinfo"
+	"debug/elf"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+
+	"github.com/serviceforge/serviceforge"
+)
+
+// buildCommand makes a program that runs on every stemcell.
+const buildCommand = "CGO_ENABLED=0 go build -o serviceforge ./cmd/serviceforge"
+
+// PayloadOf names the files of our own BOSH releases that are the program
+// itself.
+func PayloadOf(program, sha256 string) map[string]Payload {
+	return map[string]Payload{"etcd/etcd": {Path: program, SHA256: sha256}}
+}
+
+// BOSHSourceOf returns the source of a BOSH release that the service release in
+// files carries as a folder, with program (of that digest, or "" if unknown) as
+// its payload. version replaces the one of service.yml unless it is empty.
+// Errors: Invalid, NotFound.
+func BOSHSourceOf(files fs.FS, b BOSHRelease, program, sha256, version string) (BOSHSource, error) {
+	if b.Source == "" {
+		return BOSHSource{}, serviceforge.Errorf(serviceforge.NotFound, "BOSH release %s has no source here", b.Name)
+	}
+	folder, err := fs.Sub(files, b.Source)
+	if err != nil {
+		return BOSHSource{}, serviceforge.Wrap(err, serviceforge.Invalid, "%s is not a folder", b.Source)
+	}
+	if version == "" {
+		version = b.Version
+	}
+	return BOSHSource{Name: b.Name, Version: version, Files: folder, Payload: PayloadOf(program, sha256)}, nil
+}
+
+// Package writes the service release in files as a tarball that can be
+// installed on a real broker: it builds the BOSH releases whose source is
+// there, with program as payload. It refuses a program that could not run on a
+// stemcell (dynamically linked, or built with -race) with the command that
+// builds a fit one. Equal inputs give equal bytes. Errors: Invalid, Internal.
+func Package(ctx context.Context, files fs.FS, program string, w io.Writer) error {
+	r, err := Load(files)
+	if err != nil {
+		return err
+	}
+	if err := checkProgram(program); err != nil {
+		return err
+	}
+	zip := gzip.NewWriter(w)
+	out := tar.NewWriter(zip)
+	if err := packText(ctx, out, files, r); err != nil {
+		return err
+	}
+	for _, b := range r.BOSHReleases() {
+		if b.Source == "" || b.File == "" {
+			continue
+		}
+		if err := packBOSH(ctx, out, files, b, program); err != nil {
+			return err
+		}
+	}
+	if err := out.Close(); err != nil {
+		return serviceforge.Wrap(err, serviceforge.Internal, "the service release cannot be written")
+	}
+	if err := zip.Close(); err != nil {
+		return serviceforge.Wrap(err, serviceforge.Internal, "the service release cannot be written")
+	}
+	return nil
+}
+
+// packText packs every file but the sources of BOSH releases.
+func packText(ctx context.Context, out *tar.Writer, files fs.FS, r *Release) error {
+	var sources []string
+	for _, b := range r.BOSHReleases() {
+		sources = append(sources, b.Source)
+	}
+	return fs.WalkDir(files, ".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return serviceforge.Wrap(err, serviceforge.Internal, "%s cannot be read", path)
+		case d.IsDir() && path != "." && slices.Contains(sources, path):
+			return fs.SkipDir
+		case d.IsDir():
+			return nil
+		}
+		text, err := readFile(files, path)
+		if err != nil {
+			return err
+		}
+		if err := tarFile(ctx, out, path, 0o644, int64(len(text)), bytes.NewReader([]byte(text))); err != nil {
+			return serviceforge.Wrap(err, serviceforge.Internal, "%s cannot be packed", path)
+		}
+		return nil
+	})
+}
+
+// packBOSH builds one BOSH release and packs its tarball.
+func packBOSH(ctx context.Context, out *tar.Writer, files fs.FS, b BOSHRelease, program string) error {
+	source, err := BOSHSourceOf(files, b, program, "", "")
+	if err != nil {
+		return err
+	}
+	temporary, err := os.CreateTemp("", "serviceforge-package-")
+	if err != nil {
+		return serviceforge.Wrap(err, serviceforge.Internal, "no temporary file for the build")
+	}
+	defer os.Remove(temporary.Name())
+	defer temporary.Close()
+	if err := BuildBOSH(ctx, temporary, source, false); err != nil {
+		return err
+	}
+	size, err := temporary.Seek(0, io.SeekCurrent)
+	if err == nil {
+		_, err = temporary.Seek(0, io.SeekStart)
+	}
+	if err == nil {
+		err = tarFile(ctx, out, b.File, 0o644, size, temporary)
+	}
+	if err != nil {
+		return serviceforge.Wrap(err, serviceforge.Internal, "%s cannot be packed", b.File)
+	}
+	return nil
+}
+
+// checkProgram says whether the program can run on a stemcell: a static Linux
+// executable without the race detector.
+func checkProgram(program string) error {
+	f, err := elf.Open(program)
+	if err != nil {
+		return serviceforge.Wrap(err, serviceforge.Invalid, "%s is not a Linux executable; build one with: %s", program, buildCommand)
+	}
+	defer f.Close()
+	for _, segment := range f.Progs {
+		if segment.Type == elf.PT_INTERP {
+			return invalid("%s is dynamically linked and would not run on a stemcell; build a static one with: %s", program, buildCommand)
+		}
+	}
+	info, err := buildinfo.ReadFile(program)
+	if err != nil {
+		return serviceforge.Wrap(err, serviceforge.Invalid, "%s is not a Go program; build one with: %s", program, buildCommand)
+	}
+	for _, setting := range info.Settings {
+		if setting.Key == "-race" && setting.Value == "true" {
+			return invalid("%s was built with -race and would not run on a stemcell; build a fit one with: %s", program, buildCommand)
+		}
+	}
+	return nil
+}

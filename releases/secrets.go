@@ -1,0 +1,261 @@
+package releases
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"maps"
+	"math/big"
+	"net"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/serviceforge/serviceforge"
+)
+
+// secretSpec is one entry of service.yml's secrets.
+type secretSpec struct {
+	Type   string `yaml:"type"`   // password or certificate
+	Length int    `yaml:"length"` // of a password; default 32, at least 16
+
+	IsCA             bool     `yaml:"is_ca"`
+	CA               string   `yaml:"ca"` // name of the secret that signs it; empty = itself
+	CommonName       string   `yaml:"common_name"`
+	AlternativeNames []string `yaml:"alternative_names"` // texts, or (( "text" sf.path "text" ))
+	Usage            []string `yaml:"usage"`             // server_auth, client_auth
+	Duration         int      `yaml:"duration"`          // days; default 365
+}
+
+// loadSecrets checks the secrets and finds the order in which they are made.
+func (s *service) loadSecrets() error {
+	for _, cas := range []bool{true, false} {
+		for _, name := range slices.Sorted(maps.Keys(s.secrets)) {
+			spec := s.secrets[name]
+			if spec.IsCA != cas {
+				continue
+			}
+			if err := s.checkSecret(name, spec); err != nil {
+				return err
+			}
+			s.secretRank = append(s.secretRank, name)
+		}
+	}
+	return nil
+}
+
+func (s *service) checkSecret(name string, spec secretSpec) error {
+	switch spec.Type {
+	case "password":
+		if spec.Length != 0 && (spec.Length < 16 || spec.Length > 1024) {
+			return invalid("secrets.%s: length must be 16 to 1024", name)
+		}
+		return nil
+	case "certificate":
+	default:
+		return invalid("secrets.%s: type must be password or certificate", name)
+	}
+	switch {
+	case spec.CommonName == "":
+		return invalid("secrets.%s: common_name is missing", name)
+	case spec.Duration < 0:
+		return invalid("secrets.%s: duration must not be negative", name)
+	case spec.IsCA && spec.CA != "":
+		return invalid("secrets.%s: a CA signs itself", name)
+	case !spec.IsCA && !s.secrets[spec.CA].IsCA:
+		return invalid("secrets.%s: ca must name a secret with is_ca", name)
+	}
+	for _, usage := range spec.Usage {
+		if _, ok := usages[usage]; !ok {
+			return invalid("secrets.%s: usage must be server_auth or client_auth", name)
+		}
+	}
+	for _, alternative := range spec.AlternativeNames {
+		if _, ok := tokens(alternative); !ok {
+			return invalid(`secrets.%s: an alternative name is a text, or (( "text" sf.path "text" ))`, name)
+		}
+	}
+	return nil
+}
+
+var usages = map[string]x509.ExtKeyUsage{
+	"server_auth": x509.ExtKeyUsageServerAuth,
+	"client_auth": x509.ExtKeyUsageClientAuth,
+}
+
+// pair is a certificate that was made, to sign others with.
+type pair struct {
+	cert *x509.Certificate
+	key  crypto.Signer
+}
+
+// NewSecrets makes the passwords and certificates of a new instance, for
+// Instance.Secrets: a JSON object. Every call makes others: call it once per
+// instance.
+func (r *Release) NewSecrets(in Input) (serviceforge.Secret, error) {
+	s, p, err := r.find(in)
+	if err != nil {
+		return serviceforge.Secret{}, err
+	}
+	in.Instance.Secrets = serviceforge.Secret{}
+	sf, err := s.values(p, in)
+	if err != nil {
+		return serviceforge.Secret{}, err
+	}
+	out := make(map[string]any, len(s.secrets))
+	cas := make(map[string]pair)
+	for _, name := range s.secretRank {
+		spec := s.secrets[name]
+		if spec.Type == "password" {
+			out[name] = password(spec.Length)
+			continue
+		}
+		made, err := certificate(spec, sf, cas[spec.CA])
+		if err != nil {
+			return serviceforge.Secret{}, serviceforge.Wrap(err, serviceforge.Internal, "the certificate %s cannot be made", name)
+		}
+		if spec.IsCA {
+			cas[name] = made
+		}
+		key, err := x509.MarshalPKCS8PrivateKey(made.key)
+		if err != nil {
+			return serviceforge.Secret{}, serviceforge.Wrap(err, serviceforge.Internal, "the key of %s cannot be written", name)
+		}
+		entry := map[string]any{"certificate": pemText("CERTIFICATE", made.cert.Raw), "private_key": pemText("PRIVATE KEY", key)}
+		if ca, ok := cas[spec.CA]; ok {
+			entry["ca"] = pemText("CERTIFICATE", ca.cert.Raw)
+		}
+		out[name] = entry
+	}
+	text, err := json.Marshal(out)
+	if err != nil {
+		return serviceforge.Secret{}, serviceforge.Wrap(err, serviceforge.Internal, "the secrets cannot be written")
+	}
+	return serviceforge.NewSecret(string(text)), nil
+}
+
+const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+
+// password returns random letters and digits: nothing that Spiff, YAML, a URL
+// or a shell would read otherwise.
+func password(length int) string {
+	if length == 0 {
+		length = 32
+	}
+	out := make([]byte, 0, length)
+	for buf := make([]byte, 2*length); len(out) < length; {
+		_, _ = rand.Read(buf) // never fails (crypto/rand)
+		for _, b := range buf {
+			if int(b) < 256/len(letters)*len(letters) && len(out) < length { // no letter is likelier
+				out = append(out, letters[int(b)%len(letters)])
+			}
+		}
+	}
+	return string(out)
+}
+
+// certificate makes an ECDSA P-256 certificate; a zero signer = self-signed.
+func certificate(spec secretSpec, sf map[string]any, signer pair) (pair, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return pair{}, err
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return pair{}, err
+	}
+	days := spec.Duration
+	if days == 0 {
+		days = 365
+	}
+	now := time.Now()
+	template := &x509.Certificate{
+		SerialNumber: serial,
+		Subject:      pkix.Name{CommonName: spec.CommonName, Organization: []string{"serviceforge"}},
+		NotBefore:    now.Add(-time.Hour), // the VMs' clocks may lag
+		NotAfter:     now.AddDate(0, 0, days),
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+	}
+	if spec.IsCA {
+		template.IsCA, template.BasicConstraintsValid = true, true
+		template.KeyUsage |= x509.KeyUsageCertSign | x509.KeyUsageCRLSign
+	}
+	for _, usage := range spec.Usage {
+		template.ExtKeyUsage = append(template.ExtKeyUsage, usages[usage])
+	}
+	for _, alternative := range spec.AlternativeNames {
+		name, err := evaluate(alternative, sf)
+		if err != nil {
+			return pair{}, err
+		}
+		if ip := net.ParseIP(name); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, name)
+		}
+	}
+	if signer.key == nil {
+		signer = pair{cert: template, key: key}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, signer.cert, key.Public(), signer.key)
+	if err != nil {
+		return pair{}, err
+	}
+	cert, err := x509.ParseCertificate(der)
+	return pair{cert: cert, key: key}, err
+}
+
+func pemText(kind string, der []byte) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+}
+
+var (
+	expression = regexp.MustCompile(`^\(\((.*)\)\)$`)
+	token      = regexp.MustCompile(`^\s*(?:"([^"\\]*)"|sf((?:\.[a-z0-9_]+)+))`)
+)
+
+// tokens splits an alternative name: Spiff's concatenation of texts and values,
+// and no more of Spiff, so that secrets are made without a child.
+func tokens(text string) ([][]string, bool) {
+	m := expression.FindStringSubmatch(text)
+	if m == nil {
+		return [][]string{{"", text, ""}}, !strings.Contains(text, "((")
+	}
+	var out [][]string
+	rest := m[1]
+	for strings.TrimSpace(rest) != "" {
+		t := token.FindStringSubmatch(rest)
+		if t == nil {
+			return nil, false
+		}
+		out = append(out, t)
+		rest = rest[len(t[0]):]
+	}
+	return out, len(out) > 0
+}
+
+func evaluate(text string, sf map[string]any) (string, error) {
+	parts, ok := tokens(text)
+	if !ok {
+		return "", invalid("%q is not a concatenation of texts and sf values", text)
+	}
+	var out strings.Builder
+	for _, t := range parts {
+		if t[2] == "" {
+			out.WriteString(t[1])
+			continue
+		}
+		value, ok := leaf(sf, strings.Split(t[2][1:], "."))
+		if !ok {
+			return "", invalid("sf%s is not known when secrets are made", t[2])
+		}
+		out.WriteString(value)
+	}
+	return out.String(), nil
+}

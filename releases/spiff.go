@@ -1,0 +1,227 @@
+package releases
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+
+	"github.com/serviceforge/serviceforge"
+)
+
+// maxRendered bounds what a render may answer; maxComplaint what it may say on
+// stderr.
+const (
+	maxRendered  = 4 << 20
+	maxComplaint = 4 << 10
+)
+
+// Spiff renders documents in children of the program, one request per child,
+// and keeps one idle child ready. Spiff cannot be bounded inside our process:
+// it knows no context, and endless recursion or a huge range ends the process
+// it runs in. Methods are safe for concurrent use.
+type Spiff struct {
+	program string
+	env     []string
+	slots   chan struct{} // one per core
+
+	mu       sync.Mutex
+	idle     *child
+	closed   bool
+	starting sync.WaitGroup
+}
+
+// NewSpiff returns a renderer that runs `program __spiff` with env, typically
+// only SERVICEFORGE_STATE. Nothing is started before the first render or Warm.
+func NewSpiff(program string, env []string) *Spiff {
+	if env == nil {
+		env = []string{} // never the parent's
+	}
+	return &Spiff{program: program, env: env, slots: make(chan struct{}, runtime.NumCPU())}
+}
+
+// child is one running `__spiff`, which waits for its request.
+type child struct {
+	cmd       *exec.Cmd
+	stdin     io.WriteCloser
+	stdout    io.ReadCloser
+	complaint *bounded
+}
+
+func (s *Spiff) start() (*child, error) {
+	c := &child{cmd: exec.Command(s.program, "__spiff"), complaint: &bounded{limit: maxComplaint}}
+	c.cmd.Env = s.env
+	c.cmd.Dir = "/"
+	c.cmd.Stderr = c.complaint
+	var err error
+	if c.stdin, err = c.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	if c.stdout, err = c.cmd.StdoutPipe(); err != nil {
+		return nil, err
+	}
+	return c, c.cmd.Start()
+}
+
+// end kills the child, if it still runs, and waits for it.
+func (c *child) end() {
+	_ = c.cmd.Process.Kill()
+	_ = c.cmd.Wait()
+}
+
+// Warm starts an idle child in the background, so that the next render is quick.
+func (s *Spiff) Warm() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.idle != nil {
+		return
+	}
+	s.starting.Go(func() {
+		c, err := s.start()
+		if err != nil {
+			return // the next render meets the same error and tells it
+		}
+		s.mu.Lock()
+		if !s.closed && s.idle == nil {
+			s.idle, c = c, nil
+		}
+		s.mu.Unlock()
+		if c != nil {
+			c.end()
+		}
+	})
+}
+
+// Close ends the idle child and waits for what is being started. Renders in
+// progress end with their contexts.
+func (s *Spiff) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	c := s.idle
+	s.idle = nil
+	s.mu.Unlock()
+	s.starting.Wait()
+	if c != nil {
+		c.end()
+	}
+	return nil
+}
+
+// take returns the idle child, or a new one.
+func (s *Spiff) take() (*child, error) {
+	s.mu.Lock()
+	c, closed := s.idle, s.closed
+	s.idle = nil
+	s.mu.Unlock()
+	if closed {
+		return nil, errors.New("the renderer is closed")
+	}
+	if c != nil {
+		return c, nil
+	}
+	return s.start()
+}
+
+// document is one Spiff document with the name that its errors carry.
+type document struct {
+	Name string `json:"name"`
+	Data string `json:"data"`
+}
+
+// order is what a child is asked: merge the first document with the stubs
+// behind it, where values can be read but not merged.
+type order struct {
+	Documents []document     `json:"documents"`
+	Values    map[string]any `json:"values"`
+}
+
+// answer is what a child says. Numbers keep their kind: floats have a point.
+type answer struct {
+	Error  string `json:"error,omitempty"`
+	Result any    `json:"result"`
+}
+
+// render runs one order to its end or to the end of ctx.
+func (s *Spiff) render(ctx context.Context, o order) (any, error) {
+	request, err := json.Marshal(o)
+	if err != nil {
+		return nil, serviceforge.Wrap(err, serviceforge.Internal, "the values of a render cannot be written")
+	}
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	case <-ctx.Done():
+		return nil, serviceforge.Wrap(context.Cause(ctx), serviceforge.Unavailable, "rendering was given up")
+	}
+	c, err := s.take()
+	if err != nil {
+		return nil, serviceforge.Wrap(err, serviceforge.Unavailable, "the renderer could not be started")
+	}
+	defer s.Warm()
+	stop := context.AfterFunc(ctx, func() { _ = c.cmd.Process.Kill() })
+	defer stop()
+	out, err := c.talk(request)
+	switch {
+	case ctx.Err() != nil:
+		return nil, serviceforge.Wrap(context.Cause(ctx), serviceforge.Unavailable, "rendering was given up")
+	case err != nil:
+		return nil, serviceforge.Wrap(err, serviceforge.Internal, "rendering failed")
+	}
+	return out, nil
+}
+
+// talk sends the request and reads the answer. The request has a line of its
+// own and stdin stays open: its end tells the child that nobody waits any more.
+func (c *child) talk(request []byte) (any, error) {
+	defer c.end()
+	sent := make(chan error, 1)
+	go func() {
+		_, err := c.stdin.Write(append(request, '\n'))
+		sent <- err
+	}()
+	out, err := io.ReadAll(io.LimitReader(c.stdout, maxRendered+1))
+	c.end() // before the write is waited for: a child that died early leaves it hanging
+	<-sent
+	if err != nil {
+		return nil, err
+	}
+	if len(out) > maxRendered {
+		return nil, errors.New("spiff: the result is larger than 4 MiB")
+	}
+	if len(out) == 0 {
+		return nil, errors.New("spiff ended without a result (" + c.cmd.ProcessState.String() + "): " + c.complaint.firstLine())
+	}
+	var a answer
+	dec := json.NewDecoder(bytes.NewReader(out))
+	dec.UseNumber()
+	if err := dec.Decode(&a); err != nil {
+		return nil, errors.New("spiff's answer is cut off")
+	}
+	if a.Error != "" {
+		return nil, errors.New("spiff: " + a.Error)
+	}
+	return a.Result, nil
+}
+
+// bounded keeps the first limit bytes of what is written to it.
+type bounded struct {
+	limit int
+	buf   []byte
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	b.buf = append(b.buf, p[:min(len(p), b.limit-len(b.buf))]...)
+	return len(p), nil
+}
+
+// firstLine returns the first line, which is what a Go program says before the
+// addresses of a crash.
+func (b *bounded) firstLine() string {
+	line, _, _ := strings.Cut(strings.TrimSpace(string(b.buf)), "\n")
+	return line
+}

@@ -1,0 +1,168 @@
+package releases
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+
+	"github.com/mandelsoft/spiff/spiffing"
+	"golang.org/x/sys/unix"
+)
+
+// What one child may use: a manifest takes 30 ms and some 50 MB.
+const (
+	childData = 512 << 20 // bytes, RLIMIT_DATA
+	childCPU  = 5         // seconds, RLIMIT_CPU
+)
+
+// SpiffMain is the child's entry (`__spiff`): one request on stdin, its result
+// on stdout. It returns the exit code.
+func SpiffMain(args []string) int {
+	if err := limitSelf(); err != nil {
+		fmt.Fprintln(os.Stderr, "spiff:", err)
+		return 1
+	}
+	in := bufio.NewReaderSize(os.Stdin, 64<<10)
+	var o order
+	line, err := in.ReadBytes('\n')
+	if err != nil {
+		return 0 // nobody asked
+	}
+	dec := json.NewDecoder(strings.NewReader(string(line)))
+	dec.UseNumber()
+	if err := dec.Decode(&o); err != nil {
+		fmt.Fprintln(os.Stderr, "spiff: the request cannot be read")
+		return 1
+	}
+	go func() { // the parent is gone: nobody reads the answer
+		_, _ = io.Copy(io.Discard, in)
+		os.Exit(1)
+	}()
+	var a answer
+	if a.Result, err = o.run(); err != nil {
+		a = answer{Error: err.Error()}
+	}
+	out, err := json.Marshal(a)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "spiff: the result cannot be written")
+		return 1
+	}
+	if _, err := os.Stdout.Write(out); err != nil {
+		return 1
+	}
+	return 0
+}
+
+func limitSelf() error {
+	debug.SetGCPercent(400) // short life: collect late; the limit stands
+	for resource, limit := range map[int]uint64{unix.RLIMIT_DATA: childData, unix.RLIMIT_CPU: childCPU, unix.RLIMIT_CORE: 0} {
+		if err := unix.Setrlimit(resource, &unix.Rlimit{Cur: limit, Max: limit}); err != nil {
+			return fmt.Errorf("cannot limit myself: %w", err)
+		}
+	}
+	return nil
+}
+
+// run merges the documents. It may end the process: see Spiff.
+func (o order) run() (result any, err error) {
+	defer func() {
+		if p := recover(); p != nil { // Spiff panics on some malformed expressions
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	values, err := native(o.Values)
+	if err != nil {
+		return nil, err
+	}
+	s, err := spiffing.Plain().WithMode(spiffing.MODE_PRIVATE).WithValues(values.(map[string]any))
+	if err != nil {
+		return nil, err
+	}
+	nodes := make([]spiffing.Node, len(o.Documents))
+	for i, d := range o.Documents {
+		if nodes[i], err = s.Unmarshal(d.Name, []byte(d.Data)); err != nil {
+			return nil, fmt.Errorf("%s: %w", d.Name, err)
+		}
+	}
+	if len(nodes) == 0 {
+		return nil, fmt.Errorf("no documents")
+	}
+	node, err := s.Cascade(nodes[0], nodes[1:])
+	if err != nil {
+		return nil, err
+	}
+	if result, err = s.Normalize(node); err != nil {
+		return nil, err
+	}
+	return portable(result)
+}
+
+// native turns decoded JSON into what Spiff computes with.
+func native(v any) (any, error) {
+	switch v := v.(type) {
+	case json.Number:
+		if i, err := strconv.ParseInt(v.String(), 10, 64); err == nil {
+			return i, nil
+		}
+		return v.Float64()
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for key, value := range v {
+			n, err := native(value)
+			if err != nil {
+				return nil, err
+			}
+			out[key] = n
+		}
+		return out, nil
+	case []any:
+		out := make([]any, len(v))
+		for i, value := range v {
+			n, err := native(value)
+			if err != nil {
+				return nil, err
+			}
+			out[i] = n
+		}
+		return out, nil
+	}
+	return v, nil
+}
+
+// portable turns Spiff's result into JSON that keeps integers and floats apart.
+func portable(v any) (any, error) {
+	switch v := v.(type) {
+	case nil, string, bool, int64, int:
+		return v, nil
+	case float64:
+		text := strconv.FormatFloat(v, 'f', -1, 64)
+		if !strings.Contains(text, ".") {
+			text += ".0"
+		}
+		return json.Number(text), nil
+	case map[string]any:
+		for key, value := range v {
+			p, err := portable(value)
+			if err != nil {
+				return nil, err
+			}
+			v[key] = p
+		}
+		return v, nil
+	case []any:
+		for i, value := range v {
+			p, err := portable(value)
+			if err != nil {
+				return nil, err
+			}
+			v[i] = p
+		}
+		return v, nil
+	}
+	return nil, fmt.Errorf("a value of type %T has no place in a manifest", v)
+}

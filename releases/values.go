@@ -1,0 +1,180 @@
+package releases
+
+import (
+	"encoding/json"
+	"regexp"
+	"strings"
+
+	"github.com/serviceforge/serviceforge"
+	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
+)
+
+// Input is everything a render depends on.
+type Input struct {
+	// Instance: its ids, names, Parameters, Secrets and Facts are read, and the
+	// id of its Operation for the stamp.
+	Instance serviceforge.Instance
+	Pool     pools.Pool
+	Broker   string // the broker's id, for the stamp
+	// First says that nothing was deployed yet: the template may choose a
+	// quicker update block.
+	First bool
+	// Versions replaces the versions of BOSH releases, by name (the pins of an
+	// instance); nil = those of service.yml.
+	Versions map[string]string
+}
+
+// find returns the service and plan that the instance was made for.
+func (r *Release) find(in Input) (*service, *plan, error) {
+	for _, s := range r.services {
+		if s.offering.ID != in.Instance.ServiceID {
+			continue
+		}
+		if p := s.plans[in.Instance.PlanID]; p != nil {
+			return s, p, nil
+		}
+		return nil, nil, invalid("service release %s has no plan %q", r.Ref(), in.Instance.PlanID)
+	}
+	return nil, nil, invalid("service release %s has no service %q", r.Ref(), in.Instance.ServiceID)
+}
+
+var legalDeployment = regexp.MustCompile(`^[A-Za-z0-9][-A-Za-z0-9_.]*$`)
+
+// values makes the tree that templates read under the root `sf`. It holds
+// nothing with "((" in it: values are data.
+func (s *service) values(p *plan, in Input) (map[string]any, error) {
+	i := &in.Instance
+	if !legalDeployment.MatchString(i.Deployment) {
+		return nil, invalid("%q cannot name a deployment", i.Deployment)
+	}
+	given, err := objectOf([]byte(i.Parameters.Reveal()))
+	if err != nil {
+		return nil, err
+	}
+	if err := p.check(given); err != nil {
+		return nil, err
+	}
+	params, err := p.filled(given)
+	if err != nil {
+		return nil, err
+	}
+	secrets, err := objectOf([]byte(i.Secrets.Reveal()))
+	if err != nil {
+		return nil, serviceforge.Errorf(serviceforge.Internal, "the secrets of the instance cannot be read")
+	}
+	stemcells, err := s.pinnedStemcells(in.Pool)
+	if err != nil {
+		return nil, err
+	}
+	sf := map[string]any{
+		"instance": map[string]any{
+			"id": i.ID, "deployment": i.Deployment, "dns": canonical(i.Deployment),
+			"service_id": i.ServiceID, "plan_id": i.PlanID,
+			"organization_guid": i.OrganizationGUID, "space_guid": i.SpaceGUID,
+		},
+		"plan": map[string]any{"id": p.ID, "name": p.Name},
+		"pool": map[string]any{
+			"name": in.Pool.Name, "infrastructure": in.Pool.Infrastructure, "azs": list(in.Pool.AZs),
+			"network": in.Pool.Network, "vm_types": table(in.Pool.VMTypes), "disk_types": table(in.Pool.DiskTypes),
+			"vm_extensions": list(in.Pool.VMExtensions), "stemcells": table(in.Pool.Stemcells), "tags": table(in.Pool.Tags),
+		},
+		"params": params, "secrets": secrets,
+		"releases": s.pinnedReleases(in.Versions), "stemcells": stemcells,
+		"first": in.First,
+	}
+	return sf, RefuseReferences("instance", sf)
+}
+
+// pinnedReleases is the manifest's `releases:`.
+func (s *service) pinnedReleases(versions map[string]string) []any {
+	var out []any
+	for _, r := range s.releases {
+		version := r.Version
+		if pinned := versions[r.Name]; pinned != "" {
+			version = pinned
+		}
+		out = append(out, map[string]any{"name": r.Name, "version": version})
+	}
+	return out
+}
+
+// pinnedStemcells is the manifest's `stemcells:`; the version is the pool's.
+func (s *service) pinnedStemcells(pool pools.Pool) ([]any, error) {
+	var out []any
+	for _, c := range s.stemcells {
+		version := pool.Stemcells[c.OS]
+		if version == "" {
+			return nil, serviceforge.Errorf(serviceforge.Unprocessable, "pool %s has no stemcell %s", pool.Name, c.OS)
+		}
+		out = append(out, map[string]any{"alias": c.Alias, "os": c.OS, "version": version})
+	}
+	return out, nil
+}
+
+// factValues makes sf.facts: what service.yml's facts name, of the addresses
+// the director told.
+func (s *service) factValues(facts map[string][]string) (map[string]any, error) {
+	out := make(map[string]any, len(s.facts))
+	for name, spec := range s.facts {
+		addresses := facts[spec.InstanceGroup]
+		if len(addresses) == 0 {
+			return nil, serviceforge.Errorf(serviceforge.Unprocessable,
+				"no address of instance group %s is known (fact %s)", spec.InstanceGroup, name)
+		}
+		if spec.Address == "first" {
+			out[name] = addresses[0]
+		} else {
+			out[name] = list(addresses)
+		}
+	}
+	return out, nil
+}
+
+// canonical writes a name as BOSH does in host names: lower case, - for _,
+// and nothing else but letters and digits (bosh's Canonicalizer).
+func canonical(name string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '_':
+			return '-'
+		case r == '-' || r >= 'a' && r <= 'z' || r >= '0' && r <= '9':
+			return r
+		}
+		return -1
+	}, strings.ToLower(name))
+}
+
+func list(items []string) []any {
+	out := make([]any, len(items))
+	for i, item := range items {
+		out[i] = item
+	}
+	return out
+}
+
+func table(m map[string]string) map[string]any {
+	out := make(map[string]any, len(m))
+	for key, value := range m {
+		out[key] = value
+	}
+	return out
+}
+
+// leaf returns the text at a path of a tree.
+func leaf(tree map[string]any, path []string) (string, bool) {
+	var v any = tree
+	for _, key := range path {
+		m, ok := v.(map[string]any)
+		if !ok {
+			return "", false
+		}
+		v = m[key]
+	}
+	switch v := v.(type) {
+	case string:
+		return v, true
+	case json.Number:
+		return v.String(), true
+	}
+	return "", false
+}
