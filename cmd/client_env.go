@@ -1,0 +1,152 @@
+package cmd
+
+import (
+	"encoding/json"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/admin"
+)
+
+// The environment variables that `serviceforge env` exports.
+const (
+	urlVariable   = "SB_BROKER_URL"
+	tokenVariable = "SERVICEFORGE_TOKEN"
+)
+
+// clientEnv is what the commands that talk to a running broker need from
+// outside. They never open etcd.
+type clientEnv struct {
+	getenv func(string) string // nil = os.Getenv
+	// readEndpoint finds the broker of a running `serviceforge dev` by its state folder.
+	readEndpoint func(stateDir string) (url string, token serviceforge.Secret, err error)
+	// defaultState is the state folder where none is named.
+	defaultState func() string
+	stdin        io.Reader // for confirmations; nil = os.Stdin
+}
+
+// addClientCommands adds catalog, create-service, services, service, bind,
+// unbind and delete-service to root.
+func addClientCommands(root *cobra.Command, env *clientEnv) {
+	root.AddCommand(
+		newCatalogCommand(env),
+		newCreateServiceCommand(env),
+		newServicesCommand(env),
+		newServiceCommand(env),
+		newBindCommand(env),
+		newUnbindCommand(env),
+		newDeleteServiceCommand(env),
+	)
+}
+
+// connection holds the flags that say which broker is meant.
+type connection struct {
+	env               *clientEnv
+	url, token, state string
+}
+
+// connectionFlags adds --url, --token and --state to a command.
+func connectionFlags(command *cobra.Command, env *clientEnv) *connection {
+	c := &connection{env: env}
+	command.Flags().StringVar(&c.url, "url", "", "URL of the broker (default $"+urlVariable+", else the running dev's)")
+	command.Flags().StringVar(&c.token, "token", "", "operator token; prefer $"+tokenVariable+", which no process list shows")
+	command.Flags().StringVar(&c.state, "state", "", "state folder of a running `DIR` dev")
+	return c
+}
+
+func (e *clientEnv) env(name string) string {
+	if e.getenv == nil {
+		return os.Getenv(name)
+	}
+	return e.getenv(name)
+}
+
+// client finds the broker: by --url and --token, by --state, by the
+// environment, or by the default state folder, in this order.
+func (c *connection) client() (*admin.Client, error) {
+	address, token := c.url, serviceforge.NewSecret(c.token)
+	if token.Empty() {
+		token = serviceforge.NewSecret(c.env.env(tokenVariable))
+	}
+	if address == "" && c.state == "" {
+		address = c.env.env(urlVariable)
+	}
+	if address == "" {
+		return c.running()
+	}
+	if token.Empty() {
+		return nil, serviceforge.Errorf(serviceforge.Unauthorized,
+			"there is no token for %s: set %s, or use --token", address, tokenVariable)
+	}
+	return &admin.Client{URL: address, Token: token}, nil
+}
+
+// running finds the broker of a dev on this machine.
+func (c *connection) running() (*admin.Client, error) {
+	state := c.state
+	if state == "" && c.env.defaultState != nil {
+		state = c.env.defaultState()
+	}
+	if c.env.readEndpoint == nil {
+		return nil, serviceforge.Errorf(serviceforge.Unavailable, "which broker? Set %s and %s", urlVariable, tokenVariable)
+	}
+	address, token, err := c.env.readEndpoint(state)
+	if err != nil {
+		return nil, serviceforge.Wrap(err, serviceforge.Unavailable,
+			"no broker was started in %s: start one with `serviceforge dev`, or set %s and %s", state, urlVariable, tokenVariable)
+	}
+	if c.token != "" {
+		token = serviceforge.NewSecret(c.token)
+	}
+	return &admin.Client{URL: address, Token: token}, nil
+}
+
+// explain adds what to do to an error of the client.
+func (c *connection) explain(client *admin.Client, err error) error {
+	switch serviceforge.CodeOf(err) {
+	case serviceforge.Unavailable:
+		if strings.HasPrefix(err.Error(), "no broker answers") {
+			return serviceforge.Wrap(err, serviceforge.Unavailable,
+				"no broker answers at %s: start one with `serviceforge dev`, or set %s", client.URL, urlVariable)
+		}
+	case serviceforge.Unauthorized:
+		return serviceforge.Wrap(err, serviceforge.Unauthorized,
+			"the broker at %s refuses the token: %s (get a valid one with `eval \"$(serviceforge env)\"`)", client.URL, err.Error())
+	case serviceforge.NotFound, serviceforge.Gone:
+		return serviceforge.Wrap(err, serviceforge.CodeOf(err), "%s (`serviceforge services` lists what there is)", missing(err))
+	case serviceforge.NotReady:
+		return serviceforge.Wrap(err, serviceforge.NotReady, "%s (`serviceforge service NAME` shows how far it is)", err.Error())
+	}
+	return err
+}
+
+func missing(err error) string {
+	if message := err.Error(); message != "" {
+		return message
+	}
+	return "there is no such thing"
+}
+
+// parametersFlag reads -c: a JSON object, or @file.
+func parametersFlag(value string) (json.RawMessage, error) {
+	if value == "" {
+		return nil, nil
+	}
+	content, where := []byte(value), "-c"
+	if file, found := strings.CutPrefix(value, "@"); found {
+		read, err := os.ReadFile(file)
+		if err != nil {
+			return nil, serviceforge.Wrap(err, serviceforge.Invalid, "-c: %v", err)
+		}
+		content, where = read, file
+	}
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(content, &object); err != nil || object == nil {
+		return nil, serviceforge.Errorf(serviceforge.Invalid, `%s is not a JSON object such as '{"key": "value"}'`, where)
+	}
+	return content, nil
+}
