@@ -38,8 +38,7 @@ const (
 	Rendered  Step = "rendered"  // the intent is stored: what will be sent, and under which context id
 	Submitted Step = "submitted" // the director has given a task id
 	Deployed  Step = "deployed"  // the task is done
-	Checked   Step = "checked"   // addresses known, the service answers
-	Ready     Step = "ready"     // finished
+	Ready     Step = "ready"     // addresses are known, the service answers: finished
 )
 
 // Operation is one asynchronous change of an instance.
@@ -53,7 +52,11 @@ type Operation struct {
 	Identity string // X-Broker-API-Originating-Identity as sent; untrusted
 	Actor    string // which authority asked, e.g. "platform cc" or "token 1"
 
-	Intent   Intent
+	Intent Intent
+	// Superseded is what an operation that this one took over had asked; its
+	// task is cancelled and waited for first.
+	Superseded Intent
+
 	Attempt  int // how often the current intent's step was begun anew
 	Failures int // tasks that ended in error
 	Repeats  int // requests in a row that did not get through

@@ -1,7 +1,195 @@
 // Package orchestrator is the engine: it records wishes and fulfils them. The
-// faces (OSB, admin, dashboard) call its request methods; Reconcile moves an
-// instance one repeatable step at a time to where it should be.
+// faces (OSB, admin, dashboard) call its request methods on every replica; on
+// the leader, reconcile moves an instance one repeatable step at a time to
+// where it should be.
 package orchestrator
 
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/catalog"
+	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
+	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/store"
+	"github.com/serviceforge/serviceforge/users"
+)
+
+const (
+	workers = 8 // instances reconciled at the same time, over all directors
+	// DefaultDeadline is how long an operation is tried when its plan says nothing.
+	DefaultDeadline = time.Hour
+	// DefaultPostTimeout bounds one request to a director; it is well inside
+	// the leader's lease.
+	DefaultPostTimeout = 8 * time.Second
+	leadAgain          = time.Second // pause before trying to lead again after an error
+)
+
+// Options are what an Engine needs; all fields but the last group are required.
+type Options struct {
+	Store     *store.Store
+	Catalog   *catalog.Catalog
+	Releases  map[string]*releases.Release // by Ref
+	Pools     *pools.Set
+	Directors map[string]Director // by pool name
+	Users     *users.Drivers
+	Spiff     *releases.Spiff
+	Log       *slog.Logger
+	Now       func() time.Time
+	NewID     func() string // sortable, unique, ≤ 32 characters (ULID)
+
+	Name        string        // this replica's name, shown to operators
+	PostTimeout time.Duration // default DefaultPostTimeout
+	// StrangerWait is how long a new leader waits before it repeats a request
+	// that its predecessor may just have sent. Default: the lease and the post
+	// timeout. Zero is right only where the predecessor and the director are
+	// known to be dead: pass a negative value for that.
+	StrangerWait time.Duration
+}
+
 // Engine accepts requests on every replica and fulfils them on the leader.
-type Engine struct{}
+type Engine struct {
+	Options
+	progress *progressBoard
+}
+
+// New returns an engine that accepts requests; Run makes it fulfil them.
+func New(o Options) *Engine {
+	if o.PostTimeout == 0 {
+		o.PostTimeout = DefaultPostTimeout
+	}
+	switch {
+	case o.StrangerWait == 0:
+		o.StrangerWait = store.LeaseLife + o.PostTimeout
+	case o.StrangerWait < 0:
+		o.StrangerWait = 0
+	}
+	return &Engine{Options: o, progress: newProgressBoard(o.Now)}
+}
+
+// Run leads whenever this replica may, until ctx ends. It returns when nothing
+// of it runs any more; a request to a director that is under way is given up
+// and found again by its context id.
+func (e *Engine) Run(ctx context.Context) {
+	var announcing sync.WaitGroup
+	defer announcing.Wait()
+	announcing.Go(func() { e.announce(ctx) })
+	for ctx.Err() == nil {
+		term, err := e.Store.Lead(ctx, e.Name)
+		if err != nil {
+			if ctx.Err() == nil {
+				e.Log.Warn("cannot lead", "error", serviceforge.DetailOf(err))
+			}
+			pause(ctx, leadAgain)
+			continue
+		}
+		e.Log.Info("leading", "term", term.Number)
+		e.lead(ctx, term)
+		term.Resign()
+		e.Log.Info("leading no more", "term", term.Number)
+	}
+}
+
+// announce tells those who wait for progress of every change of a record.
+func (e *Engine) announce(ctx context.Context) {
+	feed := e.Store.Feed()
+	defer feed.Close()
+	for {
+		if _, err := feed.Next(ctx); err != nil {
+			return
+		}
+		e.progress.tell()
+	}
+}
+
+// lead works until ctx ends or the term is lost.
+func (e *Engine) lead(ctx context.Context, term *store.Term) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	l := newLeader(e, term.Number)
+	var all sync.WaitGroup
+	all.Go(func() {
+		select {
+		case <-term.Lost():
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	for _, p := range l.pollers {
+		all.Go(func() { p.run(ctx) })
+	}
+	all.Go(func() { l.follow(ctx) })
+	all.Go(func() { l.look(ctx) })
+	for range workers {
+		all.Go(func() { l.work(ctx) })
+	}
+	all.Wait()
+}
+
+// leader is one term of leadership: what it knows is rebuilt from the store.
+type leader struct {
+	*Engine
+	term    int64
+	since   time.Time
+	queue   *queue
+	pollers map[string]*poller // by pool name
+}
+
+func newLeader(e *Engine, term int64) *leader {
+	l := &leader{Engine: e, term: term, since: e.Now(), queue: newQueue(), pollers: map[string]*poller{}}
+	for _, p := range e.Pools.All() {
+		l.pollers[p.Name] = newPoller(l, p, e.Directors[p.Name])
+	}
+	return l
+}
+
+// follow turns changes of records into work. The feed begins with everything
+// there is, so nothing that was under way is forgotten.
+func (l *leader) follow(ctx context.Context) {
+	defer l.queue.close()
+	feed := l.Store.Feed()
+	defer feed.Close()
+	for {
+		ids, err := feed.Next(ctx)
+		if err != nil {
+			return
+		}
+		for _, id := range ids {
+			summary, found, _ := l.Store.Summary(id)
+			for _, p := range l.pollers {
+				p.observe(id, summary, found)
+			}
+			if found && summary.Busy() {
+				l.queue.add(id)
+			}
+		}
+	}
+}
+
+func (l *leader) work(ctx context.Context) {
+	for {
+		id, ok := l.queue.next()
+		if !ok {
+			return
+		}
+		again, err := l.reconcile(ctx, id)
+		if err != nil && ctx.Err() == nil {
+			l.Log.Error("an instance cannot be moved on; trying again", "instance", id, "error", serviceforge.DetailOf(err))
+			again = leadAgain
+		}
+		l.queue.done(id, again)
+	}
+}
+
+// pause waits, or returns early when ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

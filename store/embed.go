@@ -3,6 +3,7 @@ package store
 import (
 	"net/url"
 	"path/filepath"
+	"sync"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -27,6 +28,7 @@ const (
 type Embedded struct {
 	server *embed.Etcd
 	client *clientv3.Client
+	once   sync.Once
 }
 
 // StartEmbedded starts the server in dir and returns when it serves. The
@@ -43,7 +45,7 @@ func StartEmbedded(dir string) (*Embedded, error) {
 	config.AutoCompactionMode, config.AutoCompactionRetention = "periodic", "10m"
 	config.MaxTxnOps = 128
 	config.ListenPeerUrls, config.ListenClientUrls = nil, nil // nobody else may come in
-	nowhere := url.URL{Scheme: "http", Host: "localhost:0"} // etcd insists on names
+	nowhere := url.URL{Scheme: "http", Host: "localhost:0"}   // etcd insists on names
 	config.AdvertiseClientUrls, config.AdvertisePeerUrls = []url.URL{nowhere}, []url.URL{nowhere}
 	config.InitialCluster = config.Name + "=" + nowhere.String()
 	server, err := embed.StartEtcd(config)
@@ -65,8 +67,10 @@ func StartEmbedded(dir string) (*Embedded, error) {
 // Client is the in-process client: no socket, no encoding (performance.md §1b).
 func (e *Embedded) Client() *clientv3.Client { return e.client }
 
-// Close ends client and server and waits for them.
+// Close ends client and server and waits for them. It may be called again.
 func (e *Embedded) Close() {
-	_ = e.client.Close() // an in-process client has no connection that could fail to close
-	e.server.Close()
+	e.once.Do(func() {
+		_ = e.client.Close() // an in-process client has no connection that could fail to close
+		e.server.Close()
+	})
 }

@@ -50,7 +50,7 @@ func (s *Store) CreateInstance(ctx context.Context, i *serviceforge.Instance) (e
 		return existing, serviceforge.Errorf(serviceforge.Conflict, "service instance %q exists", i.ID)
 	}
 	i.Revision = answer.Header.Revision
-	s.view.apply(summaryOf(i))
+	s.view.apply(SummaryOf(i))
 	return existing, nil
 }
 
@@ -72,7 +72,7 @@ func (s *Store) PutInstance(ctx context.Context, i *serviceforge.Instance, term 
 		return serviceforge.Errorf(serviceforge.Conflict, "service instance %q was changed meanwhile", i.ID)
 	}
 	i.Revision = answer.Header.Revision
-	s.view.apply(summaryOf(i))
+	s.view.apply(SummaryOf(i))
 	return nil
 }
 

@@ -58,7 +58,8 @@ type operationRecord struct {
 	Cause      string                      `json:"cause,omitempty"`
 	Identity   string                      `json:"identity,omitempty"`
 	Actor      string                      `json:"actor,omitempty"`
-	Intent     *intentRecord               `json:"intent,omitempty"`
+	Intent     intentRecord                `json:"intent,omitzero"`
+	Superseded intentRecord                `json:"superseded,omitzero"`
 	Attempt    int                         `json:"attempt,omitempty"`
 	Failures   int                         `json:"failures,omitempty"`
 	Repeats    int                         `json:"repeats,omitempty"`
@@ -134,28 +135,21 @@ func (s *Store) decodeInstance(place string, data []byte, revision int64) (servi
 }
 
 func operationToRecord(o *serviceforge.Operation) operationRecord {
-	r := operationRecord{
+	return operationRecord{
 		ID: o.ID, Kind: o.Kind, State: o.State, Step: o.Step, Message: o.Message, Cause: o.Cause,
 		Identity: o.Identity, Actor: o.Actor, Attempt: o.Attempt, Failures: o.Failures, Repeats: o.Repeats,
+		Intent: intentRecord(o.Intent), Superseded: intentRecord(o.Superseded),
 		NotBefore: o.NotBefore, StartedAt: o.StartedAt, FinishedAt: o.FinishedAt,
 	}
-	if o.Intent != (serviceforge.Intent{}) {
-		intent := intentRecord(o.Intent)
-		r.Intent = &intent
-	}
-	return r
 }
 
 func operationFromRecord(r *operationRecord) serviceforge.Operation {
-	o := serviceforge.Operation{
+	return serviceforge.Operation{
 		ID: r.ID, Kind: r.Kind, State: r.State, Step: r.Step, Message: r.Message, Cause: r.Cause,
 		Identity: r.Identity, Actor: r.Actor, Attempt: r.Attempt, Failures: r.Failures, Repeats: r.Repeats,
+		Intent: serviceforge.Intent(r.Intent), Superseded: serviceforge.Intent(r.Superseded),
 		NotBefore: r.NotBefore, StartedAt: r.StartedAt, FinishedAt: r.FinishedAt,
 	}
-	if r.Intent != nil {
-		o.Intent = serviceforge.Intent(*r.Intent)
-	}
-	return o
 }
 
 func (s *Store) encodeBinding(b *serviceforge.Binding) (string, error) {

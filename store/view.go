@@ -38,7 +38,8 @@ type Summary struct {
 // Busy says that an operation is running.
 func (s *Summary) Busy() bool { return s.OperationState == serviceforge.InProgress }
 
-func summaryOf(i *serviceforge.Instance) Summary {
+// SummaryOf returns what the view would keep of a record.
+func SummaryOf(i *serviceforge.Instance) Summary {
 	o := &i.Operation
 	return Summary{
 		ID: i.ID, ServiceID: i.ServiceID, PlanID: i.PlanID, Platform: i.Platform,
@@ -207,7 +208,7 @@ func (v *view) decode(kv *mvccpb.KeyValue) (Summary, bool) {
 		v.store.log.Error("a record in the store is damaged", "key", string(kv.Key), "error", err)
 		return Summary{}, false
 	}
-	return summaryOf(&serviceforge.Instance{
+	return SummaryOf(&serviceforge.Instance{
 		ID: r.ID, ServiceID: r.ServiceID, PlanID: r.PlanID, Platform: r.Platform, Deployment: r.Deployment,
 		Pool: r.Pool, State: r.State, Operation: operationFromRecord(&r.Operation), CreatedAt: r.CreatedAt, Revision: kv.ModRevision,
 	}), true

@@ -1,0 +1,192 @@
+package orchestrator
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/releases"
+)
+
+// maxParameters bounds parameters and context: etcd takes 1.5 MB a request.
+const maxParameters = 64 << 10
+
+func (e *Engine) provision(ctx context.Context, r ProvisionRequest) (Accepted, error) {
+	wish, err := e.wish(r)
+	if err != nil {
+		return Accepted{}, err
+	}
+	existing, err := e.Store.CreateInstance(ctx, wish)
+	if serviceforge.CodeOf(err) == serviceforge.Conflict {
+		return e.repeated(r, wish, &existing)
+	}
+	if err != nil {
+		return Accepted{}, err
+	}
+	return accepted(wish), nil
+}
+
+// wish makes the record of a new instance. It asks nobody: only what is in
+// memory decides whether the request is good (DESIGN §4, "Before the 202").
+func (e *Engine) wish(r ProvisionRequest) (*serviceforge.Instance, error) {
+	if err := serviceforge.CheckID("the instance id", r.InstanceID); err != nil {
+		return nil, err
+	}
+	offering, plan, err := e.Catalog.Plan(r.ServiceID, r.PlanID)
+	if err != nil {
+		return nil, err
+	}
+	if !r.AcceptsIncomplete {
+		return nil, serviceforge.Errorf(serviceforge.AsyncRequired, "This service plan requires client support for asynchronous service operations.")
+	}
+	release, err := e.release(offering.Release)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkObject("context", r.Context); err != nil {
+		return nil, err
+	}
+	if err := checkObject("parameters", r.Parameters); err != nil {
+		return nil, err
+	}
+	if err := release.CheckParameters(plan, r.Parameters); err != nil {
+		return nil, err
+	}
+	if _, err := e.Pools.Place(plan); err != nil {
+		return nil, err
+	}
+	now := e.Now().UTC()
+	operation := e.newOperation(serviceforge.Provision, r.Caller)
+	return &serviceforge.Instance{
+		ID: r.InstanceID, ServiceID: r.ServiceID, PlanID: r.PlanID, Platform: r.Platform,
+		OrganizationGUID: r.OrganizationGUID, SpaceGUID: r.SpaceGUID,
+		Context: serviceforge.NewSecret(string(r.Context)), Parameters: serviceforge.NewSecret(string(r.Parameters)),
+		Deployment: serviceforge.DeploymentName(offering.DeploymentNamePrefix, r.InstanceID), Release: offering.Release,
+		State: serviceforge.Initialized, Operation: operation, Operations: []string{operation.ID},
+		CreatedAt: now, UpdatedAt: now,
+	}, nil
+}
+
+func (e *Engine) newOperation(kind serviceforge.Kind, c Caller) serviceforge.Operation {
+	return serviceforge.Operation{
+		ID: e.NewID(), Kind: kind, State: serviceforge.InProgress, Step: serviceforge.Accepted,
+		Actor: c.Actor, Identity: c.Identity, StartedAt: e.Now().UTC(),
+	}
+}
+
+// repeated answers a provision whose id is taken (OSB "Provisioning": the same
+// order is answered as before, any other is a conflict).
+func (e *Engine) repeated(r ProvisionRequest, wish, existing *serviceforge.Instance) (Accepted, error) {
+	switch {
+	case !r.sees(existing.Platform) || !wish.SameOrder(existing):
+		return Accepted{}, serviceforge.Errorf(serviceforge.Conflict, "service instance %q exists with other attributes", wish.ID)
+	case existing.Operation.Kind == serviceforge.Deprovision:
+		return Accepted{}, serviceforge.Errorf(serviceforge.Busy, "service instance %q is being deleted", wish.ID)
+	case existing.Operation.State == serviceforge.Failed:
+		return Accepted{}, serviceforge.Errorf(serviceforge.Conflict, "service instance %q exists, but its creation failed: delete it first", wish.ID)
+	}
+	return accepted(existing), nil
+}
+
+func (e *Engine) deprovision(ctx context.Context, r DeprovisionRequest) (Accepted, error) {
+	for {
+		i, err := e.visible(ctx, r.Caller, r.InstanceID)
+		if serviceforge.CodeOf(err) == serviceforge.NotFound {
+			return Accepted{}, serviceforge.Wrap(err, serviceforge.Gone, "there is no service instance %q", r.InstanceID)
+		}
+		if err != nil {
+			return Accepted{}, err
+		}
+		if err := sameService(&i, r.ServiceID, r.PlanID); err != nil {
+			return Accepted{}, err
+		}
+		if !r.AcceptsIncomplete {
+			return Accepted{}, serviceforge.Errorf(serviceforge.AsyncRequired, "This service plan requires client support for asynchronous service operations.")
+		}
+		if i.Busy() && i.Operation.Kind == serviceforge.Deprovision {
+			return accepted(&i), nil
+		}
+		e.takeOver(&i, r.Caller)
+		err = e.Store.PutInstance(ctx, &i, 0)
+		if serviceforge.CodeOf(err) == serviceforge.Conflict {
+			continue // the engine took a step meanwhile: look again
+		}
+		if err != nil {
+			return Accepted{}, err
+		}
+		return accepted(&i), nil
+	}
+}
+
+// takeOver makes a deprovision of whatever runs. What the superseded operation
+// asked a director is kept: it is cancelled first.
+func (e *Engine) takeOver(i *serviceforge.Instance, c Caller) {
+	before := i.Operation
+	i.Operation = e.newOperation(serviceforge.Deprovision, c)
+	if before.Kind != serviceforge.Deprovision {
+		i.Operation.Superseded = before.Intent
+	}
+	i.Operations = append(i.Operations, i.Operation.ID)
+	i.State = serviceforge.Destroying
+	i.UpdatedAt = e.Now().UTC()
+}
+
+func accepted(i *serviceforge.Instance) Accepted {
+	return Accepted{
+		Instance:  *i,
+		Operation: fmt.Sprintf("%s@%d", i.Operation.ID, i.Revision),
+		Done:      i.Operation.Done(),
+	}
+}
+
+// sees says whether the caller may see what belongs to platform.
+func (c Caller) sees(platform string) bool { return c.Platform == "" || c.Platform == platform }
+
+// visible reads an instance; one of another platform is not there.
+func (e *Engine) visible(ctx context.Context, c Caller, id string) (serviceforge.Instance, error) {
+	if err := serviceforge.CheckID("the instance id", id); err != nil {
+		return serviceforge.Instance{}, err
+	}
+	i, err := e.Store.Instance(ctx, id)
+	if err == nil && !c.sees(i.Platform) {
+		return serviceforge.Instance{}, serviceforge.Errorf(serviceforge.NotFound, "there is no service instance %q", id)
+	}
+	return i, err
+}
+
+func (e *Engine) release(ref string) (*releases.Release, error) {
+	release, ok := e.Releases[ref]
+	if !ok {
+		return nil, serviceforge.Errorf(serviceforge.Unprocessable, "the service release %s is not installed", ref)
+	}
+	return release, nil
+}
+
+// sameService compares the ids a request repeats with those of the instance;
+// empty ones are not compared.
+func sameService(i *serviceforge.Instance, serviceID, planID string) error {
+	if serviceID != "" && serviceID != i.ServiceID {
+		return serviceforge.Errorf(serviceforge.Invalid, "service_id %q is not that of service instance %q", serviceID, i.ID)
+	}
+	if planID != "" && planID != i.PlanID {
+		return serviceforge.Errorf(serviceforge.Invalid, "plan_id %q is not that of service instance %q", planID, i.ID)
+	}
+	return nil
+}
+
+// checkObject takes a JSON object of reasonable size, or nothing, whose strings
+// neither Spiff nor a director would evaluate.
+func checkObject(name string, document json.RawMessage) error {
+	if len(document) == 0 || string(document) == "null" {
+		return nil
+	}
+	if len(document) > maxParameters {
+		return serviceforge.Errorf(serviceforge.TooLarge, "%s is larger than %d bytes", name, maxParameters)
+	}
+	var object map[string]any
+	if err := json.Unmarshal(document, &object); err != nil {
+		return serviceforge.Wrap(err, serviceforge.Invalid, "%s is not a JSON object", name)
+	}
+	return releases.RefuseReferences(name, object)
+}

@@ -1,0 +1,133 @@
+package bosh
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/cloudfoundry/bosh-cli/v7/director"
+
+	"github.com/serviceforge/serviceforge/orchestrator"
+)
+
+var _ orchestrator.Director = (*Client)(nil)
+
+// Deploy posts a manifest and returns the task that works on it.
+func (c *Client) Deploy(ctx context.Context, manifest []byte, contextID string) (int, error) {
+	request, t := c.call(ctx, contextID)
+	var task director.TaskResp
+	err := request.Post("/deployments", manifest, func(r *http.Request) { r.Header.Set("Content-Type", "text/yaml") }, &task)
+	return task.ID, t.translate(err, "deploying")
+}
+
+// Delete asks for the end of a deployment and returns the task.
+func (c *Client) Delete(ctx context.Context, deployment, contextID string) (int, error) {
+	request, t := c.call(ctx, contextID)
+	var task director.TaskResp
+	err := request.Delete("/deployments/"+url.PathEscape(deployment), &task)
+	return task.ID, t.translate(err, "deleting deployment "+deployment)
+}
+
+// Tasks lists tasks, newest first; verbose=2 shows those of every type.
+func (c *Client) Tasks(ctx context.Context, q orchestrator.TaskQuery) ([]orchestrator.Task, error) {
+	query := url.Values{"verbose": {"2"}}
+	if q.ContextID != "" {
+		query.Set("context_id", q.ContextID)
+	}
+	if q.Deployment != "" {
+		query.Set("deployment", q.Deployment)
+	}
+	if len(q.States) > 0 {
+		query.Set("state", strings.Join(q.States, ","))
+	}
+	if q.Limit > 0 {
+		query.Set("limit", strconv.Itoa(q.Limit))
+	}
+	request, t := c.call(ctx, "")
+	if q.Wait > 0 {
+		t.prefer = fmt.Sprintf("wait=%d", int(q.Wait.Seconds()))
+	}
+	var answers []director.TaskResp
+	if err := request.Get("/tasks?"+query.Encode(), &answers); err != nil {
+		return nil, t.translate(err, "listing tasks")
+	}
+	tasks := make([]orchestrator.Task, 0, len(answers))
+	for _, a := range answers {
+		tasks = append(tasks, taskFrom(a))
+	}
+	slices.SortFunc(tasks, func(a, b orchestrator.Task) int { return cmp.Compare(b.ID, a.ID) })
+	return tasks, nil
+}
+
+// Task reads one task.
+func (c *Client) Task(ctx context.Context, id int) (orchestrator.Task, error) {
+	request, t := c.call(ctx, "")
+	var answer director.TaskResp
+	err := request.Get(fmt.Sprintf("/tasks/%d", id), &answer)
+	return taskFrom(answer), t.translate(err, fmt.Sprintf("reading task %d", id))
+}
+
+func taskFrom(a director.TaskResp) orchestrator.Task {
+	return orchestrator.Task{ID: a.ID, State: a.State, Deployment: a.Deployment, ContextID: a.ContextId, Result: a.Result}
+}
+
+// Cancel asks a task to end. The director refuses (400) when it has ended.
+func (c *Client) Cancel(ctx context.Context, id int) error {
+	request, t := c.call(ctx, "")
+	_, _, err := request.RawDelete(fmt.Sprintf("/task/%d", id)) // singular: WIRE.md
+	if t.status == http.StatusBadRequest || t.status == http.StatusNotFound {
+		return nil
+	}
+	return t.translate(err, fmt.Sprintf("cancelling task %d", id))
+}
+
+// Manifest returns what the last successful deploy posted, byte for byte.
+func (c *Client) Manifest(ctx context.Context, deployment string) ([]byte, error) {
+	request, t := c.call(ctx, "")
+	var answer director.DeploymentResp
+	err := request.Get("/deployments/"+url.PathEscape(deployment), &answer)
+	return []byte(answer.Manifest), t.translate(err, "reading deployment "+deployment)
+}
+
+// instance is what the plain list of a deployment's instances says of one.
+type instance struct {
+	Group string   `json:"job"`
+	Index int      `json:"index"`
+	IPs   []string `json:"ips"`
+}
+
+// Addresses reads the plain list of instances: no task, no agent is asked.
+func (c *Client) Addresses(ctx context.Context, deployment string) (map[string][]string, error) {
+	request, t := c.call(ctx, "")
+	var answers []instance
+	if err := request.Get("/deployments/"+url.PathEscape(deployment)+"/instances", &answers); err != nil {
+		return nil, t.translate(err, "reading the instances of "+deployment)
+	}
+	slices.SortFunc(answers, func(a, b instance) int { return cmp.Compare(a.Index, b.Index) })
+	addresses := map[string][]string{}
+	for _, a := range answers {
+		if len(a.IPs) > 0 { // an errand's group has none
+			addresses[a.Group] = append(addresses[a.Group], a.IPs[0])
+		}
+	}
+	return addresses, nil
+}
+
+// Events reads a task's event output from a byte on; 416 means nothing new.
+func (c *Client) Events(ctx context.Context, task int, from int64) ([]byte, error) {
+	request, t := c.call(ctx, "")
+	body, _, err := request.RawGet(fmt.Sprintf("/tasks/%d/output?type=event", task), nil,
+		func(r *http.Request) { r.Header.Set("Range", fmt.Sprintf("bytes=%d-", from)) })
+	switch {
+	case t.status == http.StatusRequestedRangeNotSatisfiable:
+		return nil, nil
+	case t.status == http.StatusOK && from > 0:
+		return nil, nil // a director without ranges: the whole text is of no use
+	}
+	return body, t.translate(err, fmt.Sprintf("reading the events of task %d", task))
+}

@@ -1,0 +1,233 @@
+package orchestrator
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/serviceforge/serviceforge"
+	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
+	"github.com/serviceforge/serviceforge/releases"
+)
+
+// maxCreateFailures is how many failed tasks a create may have.
+const maxCreateFailures = 2
+
+// answerPause is the pause between looks at a service that is just starting.
+const answerPause = 20 * time.Millisecond
+
+func (l *leader) createStep(ctx context.Context, i *serviceforge.Instance) (next, error) {
+	switch i.Operation.Step {
+	case serviceforge.Accepted:
+		return l.place(ctx, i)
+	case serviceforge.Placed:
+		return l.intendDeploy(ctx, i)
+	case serviceforge.Rendered:
+		return l.submit(ctx, i)
+	case serviceforge.Submitted:
+		return l.awaitDeploy(ctx, i)
+	case serviceforge.Deployed:
+		return l.check(ctx, i)
+	}
+	return goOn, serviceforge.Errorf(serviceforge.Internal, "step %q is unknown", i.Operation.Step)
+}
+
+// place chooses the pool, for good, and makes the instance's secrets.
+func (l *leader) place(ctx context.Context, i *serviceforge.Instance) (next, error) {
+	_, plan, err := l.Catalog.Plan(i.ServiceID, i.PlanID)
+	if err != nil {
+		return goOn, err
+	}
+	pool, err := l.Pools.Place(plan)
+	if err != nil {
+		return goOn, err
+	}
+	release, err := l.release(i.Release)
+	if err != nil {
+		return goOn, err
+	}
+	i.Pool, i.Infrastructure = pool.Name, pool.Infrastructure
+	if i.Secrets, err = release.NewSecrets(l.input(i, pool)); err != nil {
+		return goOn, err
+	}
+	return l.advance(ctx, i, serviceforge.Placed)
+}
+
+// intendDeploy stores what will be posted, once the director has room for it
+// and the name is known to be free or ours.
+func (l *leader) intendDeploy(ctx context.Context, i *serviceforge.Instance) (next, error) {
+	p, err := l.poller(i.Pool)
+	if err != nil {
+		return goOn, err
+	}
+	if !p.admit(i.ID) {
+		return untilWoken, nil
+	}
+	if err := l.mayDeploy(ctx, p.director, i); err != nil {
+		return goOn, err
+	}
+	manifest, err := l.render(ctx, i)
+	if err != nil {
+		return goOn, err
+	}
+	i.State = serviceforge.Deploying
+	i.Operation.Intent = serviceforge.Intent{
+		ContextID: contextID(&i.Operation, "deploy"), Verb: "deploy", Digest: digest(manifest), Term: l.term,
+	}
+	if n, err := l.advance(ctx, i, serviceforge.Rendered); err != nil {
+		return n, err
+	}
+	return l.post(ctx, i, p, func(ctx context.Context) (int, error) {
+		return p.director.Deploy(ctx, manifest, i.Operation.Intent.ContextID)
+	})
+}
+
+// mayDeploy looks the name up once, before the first deploy: a deployment
+// without our stamp is never touched.
+func (l *leader) mayDeploy(ctx context.Context, d Director, i *serviceforge.Instance) error {
+	if i.Operation.Attempt > 0 {
+		return nil // the name was free, or ours, before the first attempt
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.PostTimeout)
+	defer cancel()
+	whose, err := l.owner(ctx, d, i)
+	if err == nil && whose == foreign {
+		return serviceforge.Errorf(serviceforge.Unprocessable, "a deployment named %s exists that this broker did not make", i.Deployment)
+	}
+	return err
+}
+
+// awaitDeploy waits for the task and decides what its end means.
+func (l *leader) awaitDeploy(ctx context.Context, i *serviceforge.Instance) (next, error) {
+	p, err := l.poller(i.Pool)
+	if err != nil {
+		return goOn, err
+	}
+	task, err := p.result(i.ID, i.Operation.Intent.Task)
+	if serviceforge.CodeOf(err) == serviceforge.NotFound {
+		return l.recover(ctx, i, p.director, "the director has forgotten the task")
+	}
+	switch {
+	case err != nil:
+		return goOn, err
+	case task.running() && l.overdue(i):
+		return goOn, l.giveUp(ctx, i, p.director)
+	case task.running():
+		return untilWoken, nil
+	case task.State == TaskDone:
+		return l.advance(ctx, i, serviceforge.Deployed)
+	case task.State == TaskTimeout:
+		return l.recover(ctx, i, p.director, "the director gave the task up")
+	case lockTaken(task):
+		return l.again(ctx, i, task.Result) // a wait, not a failure
+	}
+	i.Operation.Failures++
+	if i.Operation.Failures >= maxCreateFailures {
+		return goOn, l.fail(ctx, i, "The deployment failed", l.explain(ctx, p.director, task))
+	}
+	return l.again(ctx, i, l.explain(ctx, p.director, task))
+}
+
+// recover decides by the deployment itself what became of a task that cannot
+// be asked: the first line of its manifest names the operation.
+func (l *leader) recover(ctx context.Context, i *serviceforge.Instance, d Director, cause string) (next, error) {
+	manifest, err := d.Manifest(ctx, i.Deployment)
+	if err != nil && serviceforge.CodeOf(err) != serviceforge.NotFound {
+		return goOn, err
+	}
+	if stamp, ok := releases.StampOf(manifest); ok && stamp.Operation == i.Operation.ID {
+		return l.advance(ctx, i, serviceforge.Deployed)
+	}
+	i.Operation.Failures++
+	if i.Operation.Failures >= maxCreateFailures {
+		return goOn, l.fail(ctx, i, "The deployment failed", cause)
+	}
+	return l.again(ctx, i, cause)
+}
+
+// again stores that the deploy is to be made anew, under a new context id.
+func (l *leader) again(ctx context.Context, i *serviceforge.Instance, cause string) (next, error) {
+	i.Operation.Attempt++
+	i.Operation.Step = serviceforge.Placed
+	return goOn, l.postpone(ctx, i, cause)
+}
+
+// giveUp ends an overdue task and the operation.
+func (l *leader) giveUp(ctx context.Context, i *serviceforge.Instance, d Director) error {
+	if err := d.Cancel(ctx, i.Operation.Intent.Task); err != nil {
+		return err
+	}
+	return l.fail(ctx, i, "The deployment took too long", fmt.Sprintf("task %d was cancelled at the deadline", i.Operation.Intent.Task))
+}
+
+// check learns the addresses, makes ready what bindings need, and waits until
+// the service answers. No director is asked about this instance after it.
+func (l *leader) check(ctx context.Context, i *serviceforge.Instance) (next, error) {
+	p, err := l.poller(i.Pool)
+	if err != nil {
+		return goOn, err
+	}
+	release, err := l.release(i.Release)
+	if err != nil {
+		return goOn, err
+	}
+	if i.Facts, err = p.director.Addresses(ctx, i.Deployment); err != nil {
+		return goOn, err
+	}
+	pool, err := l.Pools.Pool(i.Pool)
+	if err != nil {
+		return goOn, err
+	}
+	if i.Access, err = release.Access(ctx, l.Spiff, l.input(i, pool)); err != nil {
+		return goOn, err
+	}
+	if err := l.answers(ctx, i); err != nil {
+		return goOn, err
+	}
+	o := &i.Operation
+	i.State, o.State = serviceforge.Running, serviceforge.Succeeded
+	o.FinishedAt = l.Now().UTC()
+	return l.advance(ctx, i, serviceforge.Ready)
+}
+
+// answers waits, for the length of one request, until the service serves.
+func (l *leader) answers(ctx context.Context, i *serviceforge.Instance) error {
+	service, ok, err := releases.UsersOf(i.Access)
+	if err != nil || !ok {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.PostTimeout)
+	defer cancel()
+	for {
+		err := l.Users.Check(ctx, service)
+		if serviceforge.CodeOf(err) != serviceforge.Unavailable || ctx.Err() != nil {
+			return err
+		}
+		pause(ctx, answerPause)
+	}
+}
+
+// render makes the manifest of the instance's deployment; equal records give
+// equal bytes.
+func (l *leader) render(ctx context.Context, i *serviceforge.Instance) ([]byte, error) {
+	release, err := l.release(i.Release)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := l.Pools.Pool(i.Pool)
+	if err != nil {
+		return nil, err
+	}
+	return release.Manifest(ctx, l.Spiff, l.input(i, pool))
+}
+
+func (l *leader) input(i *serviceforge.Instance, pool pools.Pool) releases.Input {
+	return releases.Input{Instance: *i, Pool: pool, Broker: l.Store.BrokerID(), First: i.Operation.Kind == serviceforge.Provision}
+}
+
+func digest(manifest []byte) string {
+	sum := sha256.Sum256(manifest)
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,186 @@
+package orchestrator
+
+import (
+	"context"
+	"strings"
+
+	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/releases"
+)
+
+func (l *leader) deleteStep(ctx context.Context, i *serviceforge.Instance) (next, error) {
+	if i.Pool == "" {
+		return goOn, l.bury(ctx, i) // no director ever heard of it
+	}
+	switch i.Operation.Step {
+	case serviceforge.Accepted:
+		return l.endSuperseded(ctx, i)
+	case serviceforge.Placed:
+		return l.intendDelete(ctx, i)
+	case serviceforge.Rendered:
+		return l.submit(ctx, i)
+	case serviceforge.Submitted:
+		return l.awaitDelete(ctx, i)
+	}
+	return goOn, serviceforge.Errorf(serviceforge.Internal, "step %q is unknown", i.Operation.Step)
+}
+
+// endSuperseded cancels what the operation before this one had asked, and
+// waits for its end: a director accepts a delete beside a running deploy and
+// fails it on the lock.
+func (l *leader) endSuperseded(ctx context.Context, i *serviceforge.Instance) (next, error) {
+	p, err := l.poller(i.Pool)
+	if err != nil {
+		return goOn, err
+	}
+	old := &i.Operation.Superseded
+	if old.Verb == "" {
+		return l.advance(ctx, i, serviceforge.Placed)
+	}
+	if old.Task == 0 {
+		task, found, wait, err := l.find(ctx, p.director, old)
+		switch {
+		case err != nil:
+			return goOn, err
+		case wait > 0:
+			return later(wait), nil
+		case !found:
+			return l.advance(ctx, i, serviceforge.Placed)
+		}
+		old.Task = task
+		return goOn, l.put(ctx, i)
+	}
+	task, err := p.result(i.ID, old.Task)
+	switch {
+	case serviceforge.CodeOf(err) == serviceforge.NotFound:
+		return l.advance(ctx, i, serviceforge.Placed)
+	case err != nil:
+		return goOn, err
+	case !task.running():
+		return l.advance(ctx, i, serviceforge.Placed)
+	case task.State != TaskCancelling:
+		if err := p.director.Cancel(ctx, old.Task); err != nil {
+			return goOn, err
+		}
+	}
+	return untilWoken, nil
+}
+
+// intendDelete makes sure that the deployment is ours and stores the wish to
+// have it deleted.
+func (l *leader) intendDelete(ctx context.Context, i *serviceforge.Instance) (next, error) {
+	p, err := l.poller(i.Pool)
+	if err != nil {
+		return goOn, err
+	}
+	if !p.admit(i.ID) {
+		return untilWoken, nil
+	}
+	whose, err := l.owner(ctx, p.director, i)
+	switch {
+	case err != nil:
+		return goOn, err
+	case whose == nobody:
+		return goOn, l.bury(ctx, i)
+	case whose == foreign:
+		return goOn, serviceforge.Errorf(serviceforge.Unprocessable, "the deployment %s was not made by this broker for this instance; it is left alone", i.Deployment)
+	}
+	i.Operation.Intent = serviceforge.Intent{ContextID: contextID(&i.Operation, "delete"), Verb: "delete", Term: l.term}
+	if n, err := l.advance(ctx, i, serviceforge.Rendered); err != nil {
+		return n, err
+	}
+	return l.postDelete(ctx, i, p)
+}
+
+func (l *leader) postDelete(ctx context.Context, i *serviceforge.Instance, p *poller) (next, error) {
+	n, err := l.post(ctx, i, p, func(ctx context.Context) (int, error) {
+		return p.director.Delete(ctx, i.Deployment, i.Operation.Intent.ContextID)
+	})
+	if serviceforge.CodeOf(err) == serviceforge.NotFound {
+		return goOn, l.bury(ctx, i)
+	}
+	return n, err
+}
+
+func (l *leader) awaitDelete(ctx context.Context, i *serviceforge.Instance) (next, error) {
+	p, err := l.poller(i.Pool)
+	if err != nil {
+		return goOn, err
+	}
+	task, err := p.result(i.ID, i.Operation.Intent.Task)
+	forgotten := serviceforge.CodeOf(err) == serviceforge.NotFound
+	switch {
+	case err != nil && !forgotten:
+		return goOn, err
+	case !forgotten && task.running():
+		return untilWoken, nil
+	case !forgotten && task.State == TaskDone:
+		return goOn, l.bury(ctx, i)
+	case l.overdue(i):
+		return goOn, l.fail(ctx, i, "The deletion failed; delete it again", l.explain(ctx, p.director, task))
+	}
+	cause := "the director has forgotten the task"
+	if !forgotten {
+		cause = l.explain(ctx, p.director, task)
+	}
+	i.Operation.Attempt++
+	i.Operation.Step = serviceforge.Placed // look again whose it is: it may be gone
+	return goOn, l.postpone(ctx, i, cause)
+}
+
+// bury ends the operation and forgets the instance.
+func (l *leader) bury(ctx context.Context, i *serviceforge.Instance) error {
+	if service, ok, err := releases.UsersOf(i.Access); err == nil && ok {
+		l.Users.Forget(service)
+	}
+	i.State = serviceforge.Destroyed
+	i.Operation.State = serviceforge.Succeeded
+	i.Operation.FinishedAt = l.Now().UTC()
+	if err := l.Store.BuryInstance(ctx, i, l.term); err != nil {
+		return err
+	}
+	l.progress.forget(i.ID)
+	return nil
+}
+
+// owner says whose a deployment is.
+type owner int
+
+const (
+	nobody owner = iota // there is no such deployment
+	ours
+	foreign
+)
+
+// owner looks at the deployment of the instance's name. The stamp in its
+// manifest decides; a deployment that never succeeded has no manifest, then it
+// is ours if one of its tasks was posted for one of the instance's operations
+// (DESIGN §4, "Stamp").
+func (l *leader) owner(ctx context.Context, d Director, i *serviceforge.Instance) (owner, error) {
+	manifest, err := d.Manifest(ctx, i.Deployment)
+	if serviceforge.CodeOf(err) == serviceforge.NotFound {
+		return nobody, nil
+	}
+	if err != nil {
+		return foreign, err
+	}
+	if len(manifest) > 0 {
+		stamp, ok := releases.StampOf(manifest)
+		if ok && stamp.Broker == l.Store.BrokerID() && stamp.Instance == i.ID {
+			return ours, nil
+		}
+		return foreign, nil
+	}
+	tasks, err := d.Tasks(ctx, TaskQuery{Deployment: i.Deployment})
+	if err != nil {
+		return foreign, err
+	}
+	for _, t := range tasks {
+		for _, operation := range i.Operations {
+			if strings.HasPrefix(t.ContextID, operation+".") {
+				return ours, nil
+			}
+		}
+	}
+	return foreign, nil
+}

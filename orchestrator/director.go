@@ -1,0 +1,73 @@
+package orchestrator
+
+import (
+	"context"
+	"time"
+)
+
+// Director is what the engine needs of a BOSH director. Every call is one HTTP
+// request and repeats nothing. Errors: Unavailable (it did not answer, answered
+// 5xx, or does not let us in: worth repeating), NotFound, and Unprocessable (it
+// refused).
+type Director interface {
+	// Deploy posts a manifest. contextID (≤ 64 characters) marks the task, so
+	// that it is found again when the answer is lost.
+	Deploy(ctx context.Context, manifest []byte, contextID string) (task int, err error)
+	// Delete asks for the end of a deployment. NotFound = there is none.
+	Delete(ctx context.Context, deployment, contextID string) (task int, err error)
+	// Tasks lists tasks, newest first.
+	Tasks(ctx context.Context, q TaskQuery) ([]Task, error)
+	// Task reads one task. NotFound = the director does not know it (any more).
+	Task(ctx context.Context, id int) (Task, error)
+	// Cancel asks a task to end; one that has ended is no error.
+	Cancel(ctx context.Context, id int) error
+	// Manifest returns the text of the last deploy that succeeded; it is empty
+	// when none did. NotFound = there is no such deployment.
+	Manifest(ctx context.Context, deployment string) ([]byte, error)
+	// Addresses returns the addresses of each instance group, lowest index
+	// first, without asking an agent (a plain GET).
+	Addresses(ctx context.Context, deployment string) (map[string][]string, error)
+	// Events reads a task's event output from the given byte on. No news is
+	// an empty answer.
+	Events(ctx context.Context, task int, from int64) ([]byte, error)
+}
+
+// TaskQuery selects tasks; zero fields do not select.
+type TaskQuery struct {
+	ContextID  string
+	Deployment string
+	States     []string
+	Limit      int
+	// Wait asks the director to hold its answer that long while no listed task
+	// changes (RFC 7240 "Prefer: wait"); directors that cannot answer at once.
+	Wait time.Duration
+}
+
+// The states of a task at a director.
+const (
+	TaskQueued     = "queued"
+	TaskProcessing = "processing"
+	TaskCancelling = "cancelling"
+	TaskDone       = "done"
+	TaskError      = "error"
+	TaskCancelled  = "cancelled"
+	TaskTimeout    = "timeout"
+)
+
+var (
+	unfinished = []string{TaskQueued, TaskProcessing, TaskCancelling}
+	finished   = []string{TaskDone, TaskError, TaskCancelled, TaskTimeout}
+)
+
+// Task is what a director says of one task.
+type Task struct {
+	ID         int
+	State      string
+	Deployment string
+	ContextID  string
+	Result     string // cut at about 128 characters by the director
+}
+
+func (t *Task) running() bool {
+	return t.State == TaskQueued || t.State == TaskProcessing || t.State == TaskCancelling
+}
