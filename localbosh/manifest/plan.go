@@ -67,6 +67,8 @@ type Request struct {
 	Domain string
 	// DynamicRange is where instances on dynamic networks get addresses from.
 	DynamicRange netip.Prefix
+	// Errands are the errand groups about to run: only then do their instances have addresses.
+	Errands []string
 	// NewID makes the UUID of a new instance.
 	NewID func() string
 	// Random returns a number in [0,n); it is used only with features.randomize_az_placement, and nil means 0.
@@ -81,6 +83,9 @@ type Plan struct {
 	Groups []*PlannedGroup
 	// Obsolete are the instances to delete.
 	Obsolete []Instance
+
+	domain   string
+	features Features
 }
 
 // Bind fetches the ((variables)) in job properties, link properties and env, and fills in the jobs' Documents and
@@ -96,6 +101,8 @@ type PlannedGroup struct {
 	Instances []*PlannedInstance
 	// Packages are what the group's jobs need, dependencies included, each after its dependencies.
 	Packages []PackageUse
+
+	cloud *CloudConfig
 }
 
 // PackageUse is a package of a release that some job needs.
@@ -125,6 +132,8 @@ func (p *PlannedInstance) Change() Change {
 // PlannedJob is a job on one instance.
 type PlannedJob struct {
 	*Job
+	// Links are the resolved links by name, as the manifest has their properties.
+	Links map[string]*Link
 	// Document is what ERB sees as spec: deployment, name, job, index, id, az, bootstrap, address, ip, networks,
 	// properties (declared ones only, defaults filled in), links, release, …. Bind makes it.
 	Document map[string]any
@@ -145,11 +154,3 @@ const (
 	Recreate
 	Create
 )
-
-// Digest is the normal form of a desired instance, in parts.
-type Digest struct {
-	VM   string `json:"vm"`   // stemcell, vm_type, extensions, env, az, networks: a change recreates
-	Disk string `json:"disk"` // persistent disks: a change updates
-	Jobs string `json:"jobs"` // jobs, properties, links, packages: a change updates
-	Tags string `json:"tags"` // a change updates, as on the real director
-}
