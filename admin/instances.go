@@ -10,12 +10,8 @@ import (
 	"github.com/serviceforge/serviceforge/store"
 )
 
-// The hold of GET …/operation: at most maxWait; the engine's memory is looked
-// at every lookAgain, which costs nothing.
-const (
-	maxWait   = time.Second
-	lookAgain = 25 * time.Millisecond
-)
+// maxWait is how long GET …/operation may be held.
+const maxWait = time.Second
 
 // operatorScope stands for organization and space of what operators create.
 const operatorScope = "default"
@@ -172,28 +168,26 @@ func (a *API) getOperation(q *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(q.Context(), wait)
-	defer cancel()
-	again := time.NewTicker(lookAgain)
-	defer again.Stop()
-	for {
-		p, err := a.engine.LastOperation(q.Context(), q.caller, id, query.Get("operation"))
-		if err != nil {
+	operation := query.Get("operation")
+	now, err := a.engine.LastOperation(q.Context(), q.caller, id, operation)
+	if err != nil {
+		return nil, err
+	}
+	if wait > 0 && now.State == serviceforge.InProgress && progressOf(now).Seen() == query.Get("seen") {
+		held, cancel := context.WithTimeout(q.Context(), wait)
+		defer cancel()
+		if now, err = a.engine.AwaitProgress(held, q.caller, id, operation, now); err != nil {
 			return nil, err
 		}
-		told := Progress{
-			Kind: p.Kind, State: p.State, Step: p.Step, Description: p.Description,
-			Stage: p.Stage, Node: p.Node, Percent: p.Percent,
-			RetryAfter: int((p.RetryAfter + time.Second - 1) / time.Second),
-		}
-		if told.State != serviceforge.InProgress || told.Seen() != query.Get("seen") {
-			return told, nil
-		}
-		select {
-		case <-ctx.Done():
-			return told, nil
-		case <-again.C:
-		}
+	}
+	return progressOf(now), nil
+}
+
+func progressOf(p orchestrator.Progress) Progress {
+	return Progress{
+		Kind: p.Kind, State: p.State, Step: p.Step, Description: p.Description,
+		Stage: p.Stage, Node: p.Node, Percent: p.Percent,
+		RetryAfter: int((p.RetryAfter + time.Second - 1) / time.Second),
 	}
 }
 
