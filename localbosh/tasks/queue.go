@@ -267,3 +267,17 @@ func (q *Queue) take(readOnly bool) *task {
 		return t
 	}
 }
+
+// Waiting returns the arguments of the queued tasks of type t.
+func Waiting[A any](q *Queue, t Type) []A {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var out []A
+	for _, w := range q.queued {
+		var a A
+		if w.kind == t && json.Unmarshal(w.args, &a) == nil {
+			out = append(out, a)
+		}
+	}
+	return out
+}
