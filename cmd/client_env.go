@@ -12,10 +12,12 @@ import (
 	"github.com/serviceforge/serviceforge/admin"
 )
 
-// The environment variables that `serviceforge env` exports.
+// The environment variables that are looked at; `serviceforge env` exports the
+// first two.
 const (
 	urlVariable   = "SB_BROKER_URL"
 	tokenVariable = "SERVICEFORGE_TOKEN"
+	stateVariable = "SERVICEFORGE_STATE"
 )
 
 // clientEnv is what the commands that talk to a running broker need from
@@ -54,7 +56,7 @@ func connectionFlags(command *cobra.Command, env *clientEnv) *connection {
 	c := &connection{env: env}
 	command.Flags().StringVar(&c.url, "url", "", "URL of the broker (default $"+urlVariable+", else the running dev's)")
 	command.Flags().StringVar(&c.token, "token", "", "operator token; prefer $"+tokenVariable+", which no process list shows")
-	command.Flags().StringVar(&c.state, "state", "", "state folder of a running `DIR` dev")
+	command.Flags().StringVar(&c.state, "state", "", "state folder `DIR` of a running dev")
 	return c
 }
 
@@ -88,6 +90,9 @@ func (c *connection) client() (*admin.Client, error) {
 // running finds the broker of a dev on this machine.
 func (c *connection) running() (*admin.Client, error) {
 	state := c.state
+	if state == "" {
+		state = c.env.env(stateVariable)
+	}
 	if state == "" && c.env.defaultState != nil {
 		state = c.env.defaultState()
 	}
