@@ -168,3 +168,18 @@ func FuzzParseBPM(f *testing.F) {
 		}
 	})
 }
+
+func TestSplit(t *testing.T) {
+	for command, want := range map[string][]string{
+		"/bin/ctl start":                 {"/bin/ctl", "start"},
+		` /bin/sh  -c 'a "b" && c' "" x`: {"/bin/sh", "-c", `a "b" && c`, "", "x"},
+		`a"b c"d`:                        {"ab cd"},
+		"":                               nil,
+		"a 'b":                           nil,
+	} {
+		got, err := monit.Split(command)
+		if (err != nil) != (want == nil) || !reflect.DeepEqual(got, want) {
+			t.Errorf("%q: %q, %v", command, got, err)
+		}
+	}
+}

@@ -4,11 +4,8 @@
 package vm
 
 import (
-	"context"
 	"errors"
-	"io"
 	"log/slog"
-	"time"
 )
 
 // ErrGone says that the VM has no living supervisor (or no folder at all):
@@ -160,97 +157,3 @@ type Compile struct {
 	// caller to rename it into the store.
 	Target string
 }
-
-// VM is a handle on a VM with a living supervisor.
-type VM struct {
-	Spec Spec
-	host *Host
-}
-
-// Probe runs `true` in a sandbox as VMs use it. Its error is one line that says
-// what the kernel forbids and what to do about it.
-func (h *Host) Probe(ctx context.Context) error { return errNotYet }
-
-// Create stores spec, starts the VM's supervisor and returns when it answers.
-// For a CID whose supervisor lives it is Adopt; for one that died it starts a
-// new supervisor in the old folder, as a reboot would.
-func (h *Host) Create(ctx context.Context, spec Spec) (*VM, error) { return nil, errNotYet }
-
-// Adopt attaches to a VM that another process made. It answers ErrGone when
-// its supervisor is dead.
-func (h *Host) Adopt(ctx context.Context, cid string) (*VM, error) { return nil, errNotYet }
-
-// List names the VMs that have a folder, dead and half-made ones included.
-func (h *Host) List() ([]string, error) { return nil, errNotYet }
-
-// Destroy stops everything in the VM, waits at most grace for processes to end
-// by themselves, kills the rest and removes the VM's folder. It works for dead,
-// half-made and unknown VMs. The persistent disk stays.
-func (h *Host) Destroy(ctx context.Context, cid string, grace time.Duration) error { return errNotYet }
-
-// Clean removes what compilations of a killed director left behind. Call it
-// once before the first Compile.
-func (h *Host) Clean() error { return errNotYet }
-
-// Compile runs `bash -x packaging` in a sandbox of its own. Its output is
-// returned in either case; the error says how the script failed.
-func (h *Host) Compile(ctx context.Context, c Compile) (output string, err error) {
-	return "", errNotYet
-}
-
-// Apply gives the VM its job files, packages and monit files. When processes
-// run, they are stopped first; Start starts the new ones.
-func (v *VM) Apply(ctx context.Context, s State) error { return errNotYet }
-
-// Start starts the processes that the monit files name, and returns when each
-// was started once (or failed to). It does nothing for a started VM.
-func (v *VM) Start(ctx context.Context) error { return errNotYet }
-
-// Stop ends the processes with their full grace (bpm: signal, 20 s, QUIT,
-// KILL) and returns when all are gone. The VM stays.
-func (v *VM) Stop(ctx context.Context) error { return errNotYet }
-
-// Status asks the supervisor. It answers ErrGone when there is none.
-func (v *VM) Status(ctx context.Context) (Status, error) { return Status{}, errNotYet }
-
-// Changed waits until the status has a revision above the given one.
-func (v *VM) Changed(ctx context.Context, revision uint64) (Status, error) {
-	return Status{}, errNotYet
-}
-
-// WaitRunning waits until all processes run and have done so for settle. It
-// ends early, with ErrNotRunning, when a process is Hopeless; when ctx ends
-// first the error is ErrNotRunning too. The last status comes with each.
-func (v *VM) WaitRunning(ctx context.Context, settle time.Duration) (Status, error) {
-	return Status{}, errNotYet
-}
-
-// RunScript runs /var/vcap/jobs/JOB/bin/SCRIPT as root, with the environment
-// and the log files (sys/log/JOB/SCRIPT.stdout.log, …) that the agent uses. A
-// script that does not exist is Result.Missing. A script that fails is a
-// Result, not an error. When ctx ends, the script is killed.
-func (v *VM) RunScript(ctx context.Context, job, script string, args ...string) (Result, error) {
-	return Result{}, errNotYet
-}
-
-// Exec runs a program as root. Its output is also written to the two writers,
-// when they are not nil, as soon as it ended; Result holds the last MiB of each.
-func (v *VM) Exec(ctx context.Context, e Exec, stdout, stderr io.Writer) (Result, error) {
-	return Result{}, errNotYet
-}
-
-// Logs writes the VM's /var/vcap/sys/log as a gzipped tar archive.
-func (v *VM) Logs(ctx context.Context, w io.Writer) error { return errNotYet }
-
-// SupervisorMain is the entry point of `Program __vm <folder>`; args are those
-// after __vm. It answers the exit code.
-func SupervisorMain(args []string) int { return 1 }
-
-// SandboxMain is the entry point of `Program __sandbox <file>`.
-func SandboxMain(args []string) int { return 1 }
-
-// ChpstMain is the entry point of `Program __chpst …`, a stand-in for runit's
-// chpst inside of VMs.
-func ChpstMain(args []string) int { return 1 }
-
-var errNotYet = errors.New("vm: being written")
