@@ -230,3 +230,8 @@ func byGroup(a, b Instance) int {
 	}
 	return a.Index - b.Index
 }
+
+// Ignore makes deploys leave an instance alone, or not any more.
+func (e *Engine) Ignore(deployment, id string, ignore bool) error {
+	return e.State.UpdateInstance(deployment, id, durable.Power, func(i *Instance) { i.Ignore = ignore })
+}
