@@ -38,8 +38,11 @@ type Instance struct {
 
 	Deployment     string // BOSH deployment name; fixed at creation
 	Pool           string // infrastructure pool; "" until placed, then fixed
-	Release        string // service release "name/version" it was rendered with
+	Release        string // service release "name/version" it is rendered with
 	Infrastructure string // the pool's infrastructure, e.g. "default"
+	// Versions pins BOSH releases, by name; those not in it have the version
+	// that the service release names.
+	Versions map[string]string
 
 	State     State
 	Operation Operation

@@ -48,7 +48,7 @@ func (l *leader) place(ctx context.Context, i *serviceforge.Instance) (next, err
 	if err != nil {
 		return goOn, err
 	}
-	i.Pool, i.Infrastructure = pool.Name, pool.Infrastructure
+	i.Pool, i.Infrastructure, i.Versions = pool.Name, pool.Infrastructure, l.Versions
 	if i.Secrets, err = release.NewSecrets(l.input(i, pool)); err != nil {
 		return goOn, err
 	}
@@ -224,7 +224,10 @@ func (l *leader) render(ctx context.Context, i *serviceforge.Instance) ([]byte, 
 }
 
 func (l *leader) input(i *serviceforge.Instance, pool pools.Pool) releases.Input {
-	return releases.Input{Instance: *i, Pool: pool, Broker: l.Store.BrokerID(), First: i.Operation.Kind == serviceforge.Provision}
+	return releases.Input{
+		Instance: *i, Pool: pool, Broker: l.Store.BrokerID(), Versions: i.Versions,
+		First: i.Operation.Kind == serviceforge.Provision,
+	}
 }
 
 func digest(manifest []byte) string {

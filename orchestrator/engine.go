@@ -41,6 +41,8 @@ type Options struct {
 	Now       func() time.Time
 	NewID     func() string // sortable, unique, ≤ 32 characters (ULID)
 
+	// Versions replaces versions of BOSH releases for new instances, by name.
+	Versions    map[string]string
 	Name        string        // this replica's name, shown to operators
 	PostTimeout time.Duration // default DefaultPostTimeout
 	// StrangerWait is how long a new leader waits before it repeats a request

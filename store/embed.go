@@ -24,7 +24,7 @@ const (
 )
 
 // Embedded is the built-in etcd server for a broker on one machine. Its client
-// is in-process; it listens nowhere.
+// is in-process; it listens only where it is told to.
 type Embedded struct {
 	server *embed.Etcd
 	client *clientv3.Client
@@ -32,8 +32,9 @@ type Embedded struct {
 }
 
 // StartEmbedded starts the server in dir and returns when it serves. The
-// caller makes sure that no second one runs in dir.
-func StartEmbedded(dir string) (*Embedded, error) {
+// caller makes sure that no second one runs in dir. listen is the URL for
+// clients of other processes; empty = nobody else may come in.
+func StartEmbedded(dir, listen string) (*Embedded, error) {
 	config := embed.NewConfig()
 	config.Dir = filepath.Join(dir, "data")
 	config.Name = "serviceforge"
@@ -44,8 +45,15 @@ func StartEmbedded(dir string) (*Embedded, error) {
 	config.QuotaBackendBytes = embeddedQuota
 	config.AutoCompactionMode, config.AutoCompactionRetention = "periodic", "10m"
 	config.MaxTxnOps = 128
-	config.ListenPeerUrls, config.ListenClientUrls = nil, nil // nobody else may come in
-	nowhere := url.URL{Scheme: "http", Host: "localhost:0"}   // etcd insists on names
+	config.ListenPeerUrls, config.ListenClientUrls = nil, nil
+	if listen != "" {
+		clients, err := url.Parse(listen)
+		if err != nil {
+			return nil, serviceforge.Wrap(err, serviceforge.Invalid, "%q is not a URL", listen)
+		}
+		config.ListenClientUrls = []url.URL{*clients}
+	}
+	nowhere := url.URL{Scheme: "http", Host: "localhost:0"} // etcd insists on names
 	config.AdvertiseClientUrls, config.AdvertisePeerUrls = []url.URL{nowhere}, []url.URL{nowhere}
 	config.InitialCluster = config.Name + "=" + nowhere.String()
 	server, err := embed.StartEtcd(config)

@@ -33,6 +33,7 @@ type instanceRecord struct {
 	Pool             string              `json:"pool,omitempty"`
 	Release          string              `json:"release,omitempty"`
 	Infrastructure   string              `json:"infrastructure,omitempty"`
+	Versions         map[string]string   `json:"versions,omitempty"`
 	State            serviceforge.State  `json:"state"`
 	Operation        operationRecord     `json:"operation"`
 	Operations       []string            `json:"operations"`
@@ -110,7 +111,7 @@ func (s *Store) encodeInstance(i *serviceforge.Instance) (string, error) {
 		header: header{recordVersion, 1},
 		ID:     i.ID, ServiceID: i.ServiceID, PlanID: i.PlanID, Platform: i.Platform,
 		OrganizationGUID: i.OrganizationGUID, SpaceGUID: i.SpaceGUID,
-		Deployment: i.Deployment, Pool: i.Pool, Release: i.Release, Infrastructure: i.Infrastructure,
+		Deployment: i.Deployment, Pool: i.Pool, Release: i.Release, Infrastructure: i.Infrastructure, Versions: i.Versions,
 		State: i.State, Operation: operationToRecord(&i.Operation), Operations: i.Operations, Facts: i.Facts,
 		CreatedAt: i.CreatedAt, UpdatedAt: i.UpdatedAt, Sealed: closed,
 	})
@@ -128,7 +129,7 @@ func (s *Store) decodeInstance(place string, data []byte, revision int64) (servi
 		OrganizationGUID: r.OrganizationGUID, SpaceGUID: r.SpaceGUID,
 		Context: serviceforge.NewSecret(hidden.Context), Parameters: serviceforge.NewSecret(hidden.Parameters),
 		Secrets: serviceforge.NewSecret(hidden.Secrets), Access: serviceforge.NewSecret(hidden.Access),
-		Deployment: r.Deployment, Pool: r.Pool, Release: r.Release, Infrastructure: r.Infrastructure,
+		Deployment: r.Deployment, Pool: r.Pool, Release: r.Release, Infrastructure: r.Infrastructure, Versions: r.Versions,
 		State: r.State, Operation: operationFromRecord(&r.Operation), Operations: r.Operations, Facts: r.Facts,
 		CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, Revision: revision, Unknown: unknown,
 	}, nil

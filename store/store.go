@@ -32,9 +32,12 @@ const (
 	retryAfter     = 5 * time.Second
 )
 
+// Client is etcd's client, so that nobody else needs to import it.
+type Client = clientv3.Client
+
 // Options are what a Store needs.
 type Options struct {
-	Client *clientv3.Client // in-process for the embedded server, else TLS
+	Client *Client // in-process for the embedded server, else TLS
 	Keys   *KeyRing
 	Log    *slog.Logger
 	// Exclusive says that no other broker can be on this etcd (it is embedded

@@ -28,7 +28,7 @@ type opened struct {
 func open(t *testing.T) opened {
 	t.Helper()
 	dir := t.TempDir()
-	etcd, err := store.StartEmbedded(dir)
+	etcd, err := store.StartEmbedded(dir, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -297,7 +297,7 @@ func TestAnotherKeyRingIsRefused(t *testing.T) {
 func TestAStoreIsFoundAgainAfterARestart(t *testing.T) {
 	dir := t.TempDir()
 	for round := range 2 {
-		etcd, err := store.StartEmbedded(dir)
+		etcd, err := store.StartEmbedded(dir, "")
 		must(t, err)
 		keys, err := store.LoadKeyRing(filepath.Join(dir, "broker.key"))
 		must(t, err)

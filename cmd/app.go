@@ -1,0 +1,222 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/catalog"
+	"github.com/serviceforge/serviceforge/config"
+	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
+	"github.com/serviceforge/serviceforge/localbosh"
+	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/store"
+	"github.com/serviceforge/serviceforge/users"
+)
+
+// stopTimeout bounds how long requests under way are waited for.
+const stopTimeout = 10 * time.Second
+
+// Parts says which parts of the program run in this process.
+type Parts struct {
+	Etcd bool // the built-in etcd server
+	BOSH bool // the local director
+	Web  bool // the broker
+}
+
+// App is the program as a value: New, Start, Stop. The commands dev, serve,
+// bosh and etcd are the same App with other parts.
+type App struct {
+	config  config.Config
+	parts   Parts
+	log     *slog.Logger
+	program installedProgram
+
+	etcd      *store.Embedded
+	director  *localbosh.Director
+	store     *store.Store
+	catalog   *catalog.Catalog
+	releases  map[string]*releases.Release
+	pools     *pools.Set
+	directors map[string]orchestrator.Director
+	users     *users.Drivers
+	spiff     *releases.Spiff
+	engine    *orchestrator.Engine
+	tokens    tokenCache
+
+	brokerURL   string
+	etcdURL     string
+	newToken    bool
+	serverError chan error // a server that ended by itself
+
+	mu      sync.Mutex
+	cleanup []func(context.Context) error // run in reverse order by Stop
+}
+
+// New makes an App of valid settings; nothing is started.
+func New(c config.Config, p Parts, log *slog.Logger) *App {
+	return &App{config: c, parts: p, log: log, serverError: make(chan error, 1)}
+}
+
+// Start starts the parts in order; after an error everything that had been
+// started is stopped again. Errors are fit for the person at the terminal.
+func (a *App) Start(ctx context.Context) error {
+	err := a.start(ctx)
+	if err != nil {
+		a.log.Debug("start failed", "error", serviceforge.DetailOf(err))
+		err = errors.Join(err, a.Stop(context.WithoutCancel(ctx)))
+	}
+	return err
+}
+
+// start is one straight line: nearly every step depends on what came before.
+func (a *App) start(ctx context.Context) error {
+	if a.config.Ephemeral {
+		if err := a.makeEphemeral(); err != nil {
+			return err
+		}
+	}
+	for part, wanted := range map[string]bool{"etcd": a.parts.Etcd, "broker": a.parts.Web} {
+		if !wanted {
+			continue
+		}
+		unlock, err := openState(a.config.State, part)
+		if err != nil {
+			return err
+		}
+		a.onStop(func(context.Context) error { unlock(); return nil })
+	}
+	var listener net.Listener
+	var err error
+	if a.parts.Web { // first: a taken port should cost nothing
+		if listener, err = listen(a.config.Broker.Listen, "--listen HOST:PORT"); err != nil {
+			return err
+		}
+		a.onStop(func(context.Context) error { _ = listener.Close(); return nil })
+		if a.brokerURL = a.config.Broker.URL; a.brokerURL == "" {
+			a.brokerURL = "http://" + listener.Addr().String()
+		}
+	}
+	if a.parts.BOSH || a.parts.Web {
+		if a.program, err = installProgram(a.config.State); err != nil {
+			return err
+		}
+	}
+	if a.parts.Etcd {
+		if err := a.startEtcd(); err != nil {
+			return err
+		}
+	}
+	if a.parts.BOSH {
+		if err := a.startBOSH(ctx); err != nil {
+			return err
+		}
+	}
+	if a.parts.Web {
+		if err := a.openStore(ctx); err != nil {
+			return err
+		}
+		if err := a.startEngine(); err != nil {
+			return err
+		}
+		a.serveHTTP(listener)
+		return writeEndpoint(a.config.State, brokerFile, brokerEndpoint{
+			URL: "http://" + listener.Addr().String(), Username: a.config.Broker.Username, Password: a.config.Broker.Password.Reveal(),
+		})
+	}
+	return nil
+}
+
+// Stop ends everything in reverse order and waits for it. Services that run on
+// the local director go on, unless the folder is ephemeral.
+func (a *App) Stop(ctx context.Context) error {
+	a.mu.Lock()
+	steps := a.cleanup
+	a.cleanup = nil
+	a.mu.Unlock()
+	var errs []error
+	for _, step := range slices.Backward(steps) {
+		if err := step(ctx); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// onStop adds a step to Stop.
+func (a *App) onStop(step func(context.Context) error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.cleanup = append(a.cleanup, step)
+}
+
+// Wait returns when ctx ends, or when a server ended by itself.
+func (a *App) Wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-a.serverError:
+		return err
+	}
+}
+
+// makeEphemeral moves everything into a temporary folder that Stop removes.
+func (a *App) makeEphemeral() error {
+	dir, err := os.MkdirTemp("", "serviceforge-")
+	if err != nil {
+		return serviceforge.Wrap(err, serviceforge.Unprocessable, "no temporary folder can be made (%v): set TMPDIR", reason(err))
+	}
+	a.config.State = dir
+	a.onStop(func(context.Context) error { return os.RemoveAll(dir) })
+	return nil
+}
+
+// listen opens a TCP port; flag tells how to choose another one.
+func listen(address, flag string) (net.Listener, error) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, serviceforge.Wrap(err, serviceforge.Unprocessable, "%s cannot be listened on (%v): choose another address with %s", address, cause(err), flag)
+	}
+	return listener, nil
+}
+
+// cause returns the innermost error.
+func cause(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		err = inner
+	}
+}
+
+// serveHTTP serves the faces until Stop, which lets requests under way finish.
+func (a *App) serveHTTP(listener net.Listener) {
+	server := &http.Server{
+		Handler: a.faces(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+	}
+	go func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			a.serverError <- serviceforge.Wrap(err, serviceforge.Internal, "the broker's HTTP server ended: %v", err)
+		}
+	}()
+	a.onStop(func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+		defer cancel()
+		if server.Shutdown(ctx) != nil {
+			return server.Close()
+		}
+		return nil
+	})
+}

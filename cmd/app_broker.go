@@ -1,0 +1,227 @@
+package cmd
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/admin"
+	"github.com/serviceforge/serviceforge/broker"
+	"github.com/serviceforge/serviceforge/catalog"
+	"github.com/serviceforge/serviceforge/dashboard"
+	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
+	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/bosh"
+	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/store"
+	"github.com/serviceforge/serviceforge/users"
+)
+
+// platform owns what the one platform credential and the operators create.
+const platform = "cc"
+
+// openStore opens the store, and makes the operator token at the first start.
+func (a *App) openStore(ctx context.Context) error {
+	keys, err := store.LoadKeyRing(filepath.Join(a.config.State, keyFile))
+	if err != nil {
+		return err
+	}
+	client, err := a.etcdClient()
+	if err != nil {
+		return err
+	}
+	a.store, err = store.Open(ctx, store.Options{Client: client, Keys: keys, Log: a.log.With("part", "store"), Exclusive: a.etcd != nil})
+	if err != nil {
+		return err
+	}
+	a.onStop(func(context.Context) error { a.store.Close(); return nil })
+	path := filepath.Join(a.config.State, tokenFile)
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	token, err := a.store.MakeToken(ctx, "1", "made at the first start")
+	if err != nil {
+		return err
+	}
+	a.newToken = true
+	if err := writePrivate(path, []byte(token.Reveal()+"\n")); err != nil {
+		return serviceforge.Wrap(err, serviceforge.Unprocessable, "the token cannot be written to %s", path)
+	}
+	return nil
+}
+
+// etcdClient is the in-process client of the built-in server, or one of the
+// configured cluster.
+func (a *App) etcdClient() (*store.Client, error) {
+	if a.etcd != nil {
+		return a.etcd.Client(), nil
+	}
+	e := a.config.Etcd
+	endpoints := e.Endpoints
+	if len(endpoints) == 0 {
+		endpoints = []string{"http://" + e.Listen} // where `serviceforge etcd` serves by default
+	}
+	client, err := store.Dial(store.Cluster{Endpoints: endpoints, CA: e.CA, Cert: e.Cert, Key: e.Key, Username: e.Username, Password: e.Password})
+	if err != nil {
+		return nil, err
+	}
+	a.onStop(func(context.Context) error { _ = client.Close(); return nil })
+	return client, nil
+}
+
+// startEngine loads what is offered and starts the engine.
+func (a *App) startEngine() error {
+	if err := a.loadReleases(); err != nil {
+		return err
+	}
+	if err := a.loadPools(); err != nil {
+		return err
+	}
+	var versions map[string]string
+	if len(a.config.Pools) == 0 {
+		versions = a.localVersions()
+	}
+	environment := []string{"SERVICEFORGE_STATE=" + a.config.State}
+	a.spiff = releases.NewSpiff(a.program.Path, environment)
+	a.users = users.New(a.log.With("part", "users"))
+	a.engine = orchestrator.New(orchestrator.Options{
+		Store: a.store, Catalog: a.catalog, Releases: a.releases, Pools: a.pools, Directors: a.directors,
+		Users: a.users, Spiff: a.spiff, Log: a.log.With("part", "engine"), Now: time.Now,
+		NewID: func() string { return ulid.Make().String() }, Versions: versions, Name: hostName(), StrangerWait: a.strangerWait(),
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.engine.Run(ctx)
+	}()
+	a.onStop(func(context.Context) error {
+		cancel()
+		<-done
+		if err := a.users.Close(); err != nil {
+			return err
+		}
+		return a.spiff.Close()
+	})
+	a.spiff.Warm()
+	return nil
+}
+
+// strangerWait is none where the engine's predecessor and the director lived
+// in one process, which is gone.
+func (a *App) strangerWait() time.Duration {
+	if a.director != nil && a.etcd != nil && len(a.directors) == 1 {
+		return -1
+	}
+	return 0
+}
+
+// loadReleases reads the service releases and makes the catalog of them.
+func (a *App) loadReleases() error {
+	release, err := releases.Load(releases.Etcd())
+	if err != nil {
+		return err
+	}
+	a.releases = map[string]*releases.Release{release.Ref(): release}
+	a.catalog, err = catalog.New(release.Offerings())
+	return err
+}
+
+// loadPools reads the pool files; without any there is one pool, on the local
+// director of this state folder.
+func (a *App) loadPools() error {
+	var all []pools.Pool
+	for _, path := range a.config.Pools {
+		document, err := os.ReadFile(path)
+		if err != nil {
+			return serviceforge.Wrap(err, serviceforge.Invalid, "the pool file %s cannot be read", path)
+		}
+		pool, err := pools.Parse(document)
+		if err != nil {
+			return serviceforge.Wrap(err, serviceforge.Invalid, "%s: %s", path, serviceforge.MessageOf(err))
+		}
+		all = append(all, pool)
+	}
+	if len(all) == 0 {
+		pool, err := a.localPool()
+		if err != nil {
+			return err
+		}
+		all = append(all, pool)
+	}
+	a.directors = map[string]orchestrator.Director{}
+	for _, pool := range all {
+		client, err := bosh.New(bosh.Options{URL: pool.Director.URL, CA: pool.Director.CA,
+			Username: pool.Director.Username, Password: pool.Director.Password})
+		if err != nil {
+			return serviceforge.Wrap(err, serviceforge.Invalid, "pool %s: %s", pool.Name, serviceforge.MessageOf(err))
+		}
+		a.onStop(func(context.Context) error { client.Close(); return nil })
+		a.directors[pool.Name] = client
+	}
+	var err error
+	a.pools, err = pools.NewSet(all...)
+	return err
+}
+
+// localPool is the pool of the director that was started in the state folder,
+// by this process or another.
+func (a *App) localPool() (pools.Pool, error) {
+	pool, err := pools.Local()
+	if err != nil {
+		return pool, err
+	}
+	var d directorEndpoint
+	if err := readEndpointFile(a.config.State, directorFile, &d); err != nil {
+		return pool, serviceforge.Wrap(err, serviceforge.Unprocessable,
+			"there is no infrastructure: name pool files with --pools, or start `serviceforge bosh` with the same --state")
+	}
+	ca, err := os.ReadFile(d.CAFile)
+	if err != nil {
+		return pool, serviceforge.Wrap(err, serviceforge.Unprocessable, "the local director's CA %s cannot be read", d.CAFile)
+	}
+	pool.Director = pools.Director{URL: d.URL, CA: string(ca), Username: d.Client, Password: serviceforge.NewSecret(d.Secret)}
+	return pool, nil
+}
+
+// faces is the handler of everything the broker serves. The faces read escaped
+// paths, so no ServeMux may clean them before.
+func (a *App) faces() http.Handler {
+	current := func() *catalog.Catalog { return a.catalog }
+	osb := broker.New(broker.Options{
+		Engine: a.engine, Catalog: current, RequireAPIVersion: a.config.Broker.RequireAPIVersion,
+		Credentials:  []broker.Credential{{Name: platform, Username: a.config.Broker.Username, Password: a.config.Broker.Password}},
+		DashboardURL: func(id string) string { return a.brokerURL + "/service_instances/" + url.PathEscape(id) },
+		Log:          a.log.With("part", "broker"),
+	})
+	pages := dashboard.New(dashboard.Options{Engine: a.engine, Authenticate: osb.Authenticate, Catalog: current, Log: a.log.With("part", "dashboard")})
+	operators := admin.New(admin.Options{Engine: a.engine, Catalog: current, Verify: a.verifyToken, Platform: platform, Log: a.log.With("part", "admin")})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path := r.URL.EscapedPath()
+		switch {
+		case strings.HasPrefix(path, "/service_instances/"):
+			pages.ServeHTTP(w, r)
+		case strings.HasPrefix(path, admin.Prefix):
+			operators.ServeHTTP(w, r)
+		case path == "/healthz":
+			_, _ = w.Write([]byte("ok\n"))
+		default:
+			osb.ServeHTTP(w, r)
+		}
+	})
+}
+
+func hostName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "broker"
+	}
+	return name
+}

@@ -1,0 +1,141 @@
+// Package config reads the settings once: one struct, from a file, the
+// environment and flags, strict and validated. Dev mode is the same struct
+// with other values.
+package config
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/serviceforge/serviceforge"
+)
+
+// Config is every setting. A key's path, e.g. broker.require_api_version, is
+// its name in the file; its flag is --broker-require-api-version (and the
+// short one given here), its variable SERVICEFORGE_BROKER_REQUIRE_API_VERSION.
+type Config struct {
+	State     string `mapstructure:"state" usage:"folder that holds everything ('DIR')"`
+	Ephemeral bool   `mapstructure:"ephemeral" usage:"use a temporary folder and remove everything at the end"`
+	Log       Log    `mapstructure:"log"`
+	Broker    Broker `mapstructure:"broker"`
+	BOSH      BOSH   `mapstructure:"bosh"`
+	Etcd      Etcd   `mapstructure:"etcd"`
+	// Pools are pool files (YAML). None means the pool of the local director.
+	Pools []string `mapstructure:"pools" usage:"infrastructure pool 'FILE's; none = the local director"`
+}
+
+// Log says what is logged, to standard error.
+type Log struct {
+	Level  string `mapstructure:"level" usage:"debug, info, warn or error"`
+	Format string `mapstructure:"format" usage:"text or json"`
+}
+
+// Broker is the HTTP face.
+type Broker struct {
+	Listen   string              `mapstructure:"listen" short:"listen" usage:"'HOST:PORT' of the broker"`
+	URL      string              `mapstructure:"url" usage:"how others reach the broker, for dashboard_url (default http://LISTEN)"`
+	Username string              `mapstructure:"username" usage:"platform user"`
+	Password serviceforge.Secret `mapstructure:"password" usage:"platform password; prefer the file or the environment"`
+	// RequireAPIVersion refuses requests without X-Broker-API-Version, as OSB
+	// allows; without it the commands of 2014 work.
+	RequireAPIVersion bool `mapstructure:"require_api_version" usage:"refuse requests without X-Broker-API-Version"`
+}
+
+// BOSH is the local director.
+type BOSH struct {
+	Listen       string              `mapstructure:"listen" usage:"'HOST:PORT' of the local BOSH director"`
+	Network      string              `mapstructure:"network" short:"network" usage:"'CIDR' within 127.0.0.0/8 for the addresses of VMs"`
+	Username     string              `mapstructure:"username" usage:"client of the local director"`
+	Password     serviceforge.Secret `mapstructure:"password" usage:"its secret (default: made at the first start)"`
+	ConfigServer bool                `mapstructure:"config_server" usage:"the local director resolves ((variables))"`
+	LocalDNS     bool                `mapstructure:"local_dns" usage:"the local director reports local DNS"`
+	Workers      int                 `mapstructure:"workers" usage:"tasks the local director works on at once"`
+}
+
+// Etcd is the broker's store. Without endpoints it is built in.
+type Etcd struct {
+	Endpoints []string            `mapstructure:"endpoints" short:"etcd" usage:"'URL's of an external etcd cluster (default: built in)"`
+	CA        string              `mapstructure:"ca" usage:"PEM 'FILE' that its certificates are checked against"`
+	Cert      string              `mapstructure:"cert" usage:"PEM 'FILE' of our certificate"`
+	Key       string              `mapstructure:"key" usage:"PEM 'FILE' of our key"`
+	Username  string              `mapstructure:"username" usage:"etcd user"`
+	Password  serviceforge.Secret `mapstructure:"password" usage:"etcd password; prefer the file or the environment"`
+	Listen    string              `mapstructure:"listen" usage:"'HOST:PORT' on which serviceforge etcd serves"`
+}
+
+// Default returns the settings of production: strict, and without a password.
+func Default() Config {
+	return Config{
+		State:  DefaultState(),
+		Log:    Log{Level: "info", Format: "text"},
+		Broker: Broker{Listen: "127.0.0.1:5000", Username: "cc", RequireAPIVersion: true},
+		BOSH: BOSH{Listen: "127.0.0.1:25555", Network: "127.244.0.0/16", Username: "admin",
+			ConfigServer: true, Workers: 4},
+		Etcd: Etcd{Listen: "127.0.0.1:2379"},
+	}
+}
+
+// Dev returns the settings of a laptop: the same, with the password everybody
+// knows and room for the commands of 2014.
+func Dev() Config {
+	c := Default()
+	c.Log.Level = "warn"
+	c.Broker.Password = serviceforge.NewSecret("secret")
+	c.Broker.RequireAPIVersion = false
+	return c
+}
+
+// DefaultState is the folder in the XDG state folder of the user.
+func DefaultState() string {
+	base := os.Getenv("XDG_STATE_HOME")
+	if base == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			home = os.TempDir()
+		}
+		base = filepath.Join(home, ".local", "state")
+	}
+	return filepath.Join(base, "serviceforge")
+}
+
+// Validate says what is wrong with the settings, before anything starts.
+func (c *Config) Validate() error {
+	loopback := netip.MustParsePrefix("127.0.0.0/8")
+	network, err := netip.ParsePrefix(c.BOSH.Network)
+	switch {
+	case c.State == "":
+		return invalid("state", "name a folder")
+	case err != nil || !loopback.Contains(network.Addr()) || network.Bits() < 8 || network.Bits() > 28:
+		return invalid("bosh.network", "%q is not a part of 127.0.0.0/8 with at least 16 addresses, such as 127.244.0.0/16", c.BOSH.Network)
+	case c.Broker.Username == "":
+		return invalid("broker.username", "name the platform's user")
+	case c.Broker.Password.Empty():
+		return invalid("broker.password", "set a password, e.g. in SERVICEFORGE_BROKER_PASSWORD")
+	case c.Log.Format != "text" && c.Log.Format != "json":
+		return invalid("log.format", "%q is neither text nor json", c.Log.Format)
+	case c.BOSH.Workers < 1:
+		return invalid("bosh.workers", "the local director needs at least one worker")
+	}
+	if _, err := c.Log.level(); err != nil {
+		return invalid("log.level", "%q is none of debug, info, warn and error", c.Log.Level)
+	}
+	for key, address := range map[string]string{"broker.listen": c.Broker.Listen, "bosh.listen": c.BOSH.Listen, "etcd.listen": c.Etcd.Listen} {
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			return invalid(key, "%q is not HOST:PORT", address)
+		}
+	}
+	return nil
+}
+
+func invalid(key, format string, args ...any) error {
+	return serviceforge.Errorf(serviceforge.Invalid, "setting "+key+": "+format+" (--"+flagName(key)+", "+variable(key)+", or in the file)", args...)
+}
+
+func flagName(key string) string { return strings.NewReplacer(".", "-", "_", "-").Replace(key) }
+
+func variable(key string) string {
+	return "SERVICEFORGE_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
+}

@@ -1,0 +1,128 @@
+package config_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+
+	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/config"
+)
+
+// samples gives a value for every setting that is not its default.
+var samples = map[string]string{
+	"state": "/tmp/x", "ephemeral": "true", "log.level": "debug", "log.format": "json",
+	"broker.listen": "127.0.0.1:1", "broker.url": "https://b", "broker.username": "u", "broker.password": "canary",
+	"broker.require_api_version": "true", "bosh.listen": "127.0.0.1:2", "bosh.network": "127.9.0.0/24",
+	"bosh.username": "bu", "bosh.password": "canary", "bosh.config_server": "false", "bosh.local_dns": "true", "bosh.workers": "9",
+	"etcd.endpoints": "https://a,https://b", "etcd.ca": "ca", "etcd.cert": "cert", "etcd.key": "key",
+	"etcd.username": "eu", "etcd.password": "canary", "etcd.listen": "127.0.0.1:3", "pools": "a.yml,b.yml",
+}
+
+func load(t *testing.T, args ...string) (config.Config, error) {
+	t.Helper()
+	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
+	config.AddFlags(flags, config.Dev())
+	if err := flags.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	return config.Load(flags, config.Dev())
+}
+
+// show prints every setting, secrets too, to compare configurations.
+func show(c config.Config) string {
+	return fmt.Sprintf("%+v", c) + c.Broker.Password.Reveal() + c.BOSH.Password.Reveal() + c.Etcd.Password.Reveal()
+}
+
+func TestEverySettingWorksInFileEnvironmentAndFlag(t *testing.T) {
+	defaults, err := load(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range config.Keys() {
+		t.Run(key, func(t *testing.T) {
+			value, ok := samples[key]
+			if !ok {
+				t.Fatalf("no sample for setting %s: add one", key)
+			}
+			flag := "--" + strings.NewReplacer(".", "-", "_", "-").Replace(key) + "=" + value
+			byFlag, err := load(t, flag)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if show(byFlag) == show(defaults) {
+				t.Errorf("%s changed nothing", flag)
+			}
+			byFile, err := load(t, "--config", file(t, key, value))
+			if err != nil || show(byFile) != show(byFlag) {
+				t.Errorf("by file: %v\n%s\nby flag:\n%s", err, show(byFile), show(byFlag))
+			}
+			t.Setenv("SERVICEFORGE_"+strings.ToUpper(strings.ReplaceAll(key, ".", "_")), value)
+			byVariable, err := load(t)
+			if err != nil || show(byVariable) != show(byFlag) {
+				t.Errorf("by variable: %v\n%s\nby flag:\n%s", err, show(byVariable), show(byFlag))
+			}
+		})
+	}
+}
+
+// file writes a settings file with one key.
+func file(t *testing.T, key, value string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "serviceforge.yml")
+	text, indent := "", ""
+	parts := strings.Split(key, ".")
+	for _, p := range parts[:len(parts)-1] {
+		text += indent + p + ":\n"
+		indent += "  "
+	}
+	if key == "etcd.endpoints" || key == "pools" {
+		value = "[" + value + "]"
+	}
+	text += indent + parts[len(parts)-1] + ": " + value + "\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestAFlagBeatsTheEnvironmentWhichBeatsTheFile(t *testing.T) {
+	path := file(t, "broker.username", "file")
+	t.Setenv("SERVICEFORGE_BROKER_USERNAME", "variable")
+	c, err := load(t, "--config", path)
+	if err != nil || c.Broker.Username != "variable" {
+		t.Errorf("environment over file: %q, %v", c.Broker.Username, err)
+	}
+	c, err = load(t, "--config", path, "--broker-username", "flag")
+	if err != nil || c.Broker.Username != "flag" {
+		t.Errorf("flag over environment: %q, %v", c.Broker.Username, err)
+	}
+	c, err = load(t, "--listen", "127.0.0.1:7")
+	if err != nil || c.Broker.Listen != "127.0.0.1:7" {
+		t.Errorf("short flag: %q, %v", c.Broker.Listen, err)
+	}
+}
+
+func TestBadSettingsAreRefusedWithTheirName(t *testing.T) {
+	if _, err := load(t, "--config", file(t, "broker.usrname", "x")); serviceforge.CodeOf(err) != serviceforge.Invalid || !strings.Contains(err.Error(), "usrname") {
+		t.Errorf("an unknown key: %v", err)
+	}
+	for _, bad := range []string{"--state=", "--network=10.0.0.0/8", "--network=127.0.0.0/30", "--broker-username=",
+		"--broker-password=", "--log-format=xml", "--log-level=loud", "--listen=5000", "--bosh-workers=0"} {
+		c, err := load(t, bad)
+		if err == nil {
+			err = c.Validate()
+		}
+		if serviceforge.CodeOf(err) != serviceforge.Invalid {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+	c, err := load(t)
+	if err != nil || c.Validate() != nil {
+		t.Errorf("the defaults of dev: %v, %v", err, c.Validate())
+	}
+}
