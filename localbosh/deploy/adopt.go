@@ -52,7 +52,7 @@ func (e *Engine) Adopt(ctx context.Context, q *tasks.Queue) error {
 	}
 	cids = slices.DeleteFunc(cids, func(cid string) bool { _, ok := known[cid]; return ok })
 	err = each(ctx, maxAdopt, cids, func(ctx context.Context, cid string) error { return e.Host.Destroy(ctx, cid, deleteGrace) })
-	return errors.Join(err, e.removeStrayDisks(), emptyDir(e.Spool, waiting(q)))
+	return errors.Join(err, e.removeStrayDisks(), emptyDir(e.Applied, known), emptyDir(e.Spool, waiting(q)))
 }
 
 func (e *Engine) adopt(ctx context.Context, deployment string, i Instance) error {
@@ -63,11 +63,10 @@ func (e *Engine) adopt(ctx context.Context, deployment string, i Instance) error
 	if errors.Is(err, vm.ErrGone) {
 		v, err = e.bringBack(ctx, deployment, i)
 	}
-	if err != nil {
-		return err
+	if v != nil {
+		e.guard(deployment, i.ID, v)
 	}
-	e.guard(deployment, i.ID, v)
-	return nil
+	return err
 }
 
 // removeStrayDisks removes disk folders that no instance and no orphan has.
@@ -135,7 +134,7 @@ func (e *Engine) DestroyAll(ctx context.Context) error {
 		err = errors.Join(err, e.State.Delete(d.Name))
 	}
 	err = errors.Join(err, e.State.SetOrphans(func([]OrphanedDisk) []OrphanedDisk { return nil }))
-	return errors.Join(err, emptyDir(e.Disks, nil))
+	return errors.Join(err, emptyDir(e.Disks, nil), emptyDir(e.Applied, nil))
 }
 
 // dropDisk takes the disk from an instance and keeps it as an orphan, or

@@ -27,9 +27,10 @@ type Options struct {
 	Blobs     *blobs.Store
 	Host      *vm.Host
 	Renderer  *render.Renderer
-	// Disks is the folder of persistent disks, Resources the one of what tasks
-	// leave for download, Spool the one of uploads that wait for their task.
-	Disks, Resources, Spool string
+	// Disks is the folder of persistent disks, Applied the one of the files VMs
+	// were given last, Resources the one of what tasks leave for download, Spool
+	// the one of uploads that wait for their task.
+	Disks, Applied, Resources, Spool string
 	// Dynamic is where instances on dynamic networks get addresses.
 	Dynamic netip.Prefix
 	// OrphanDisks keeps the disks of deleted instances.
@@ -55,7 +56,7 @@ func New(o Options) (*Engine, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	for _, dir := range []string{o.Disks, o.Resources, o.Spool} {
+	for _, dir := range []string{o.Disks, o.Applied, o.Resources, o.Spool} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("director's folders: %w", err)
 		}

@@ -121,7 +121,7 @@ func (w *work) bring(ctx context.Context, a *action, v *vm.VM, watch manifest.Wa
 	files := w.p.jobs[a.planned.ID]
 	s.Progress(at.packages, "installing packages")
 	s.Progress(at.jobs, "configuring jobs")
-	err := v.Apply(ctx, vm.State{Jobs: files.jobs, Packages: w.dirs[a.group.Name], Hosts: w.p.hosts})
+	err := w.e.apply(ctx, v, vm.State{Jobs: files.jobs, Packages: w.dirs[a.group.Name], Hosts: w.p.hosts})
 	if err != nil || a.want != Started {
 		return err
 	}

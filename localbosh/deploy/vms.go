@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/serviceforge/serviceforge/localbosh/durable"
@@ -67,7 +69,20 @@ func (e *Engine) removeVM(ctx context.Context, deployment string, i Instance, gr
 	if err := e.Host.Destroy(ctx, i.VM.CID, grace); err != nil {
 		return err
 	}
+	if err := os.Remove(e.appliedFile(i.VM.CID)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	return e.State.UpdateInstance(deployment, i.ID, durable.Process, func(i *Instance) { i.VM = nil })
+}
+
+func (e *Engine) appliedFile(cid string) string { return filepath.Join(e.Applied, cid) }
+
+// apply gives a VM its files and keeps them for its revival.
+func (e *Engine) apply(ctx context.Context, v *vm.VM, s vm.State) error {
+	if err := durable.WriteJSON(e.appliedFile(v.Spec.CID), s, durable.Process); err != nil {
+		return err
+	}
+	return v.Apply(ctx, s)
 }
 
 // handle returns the handle of a VM that is known to have been made.
@@ -168,17 +183,24 @@ func (e *Engine) revive(ctx context.Context, g *guard) (*vm.VM, error) {
 	return v, nil
 }
 
-// bringBack revives a VM in its old folder and starts what ran in it.
+// bringBack revives a VM in its old folder, as a reboot would: its files are
+// applied again, and what ran in it is started.
 func (e *Engine) bringBack(ctx context.Context, deployment string, i Instance) (*vm.VM, error) {
 	e.log.Info("reviving VM", "vm", i.VM.CID, "deployment", deployment, "instance", i.Name())
 	v, err := e.Host.Create(ctx, e.spec(deployment, i))
 	if err != nil {
 		return nil, err
 	}
-	if i.State == Started && !i.Dirty {
-		if err := v.Start(ctx); err != nil {
-			return nil, err
-		}
+	var s vm.State
+	err = durable.ReadJSON(e.appliedFile(i.VM.CID), &s)
+	if errors.Is(err, fs.ErrNotExist) {
+		return v, nil // it died before it was given anything
 	}
-	return v, nil
+	if err == nil {
+		err = v.Apply(ctx, s)
+	}
+	if err == nil && i.State == Started && !i.Dirty {
+		err = v.Start(ctx)
+	}
+	return v, err
 }
