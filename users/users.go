@@ -3,9 +3,9 @@
 package users
 
 import (
-	"context"
+	"crypto/rand"
 	"errors"
-	"log/slog"
+	"strings"
 
 	"github.com/serviceforge/serviceforge"
 )
@@ -37,38 +37,30 @@ type User struct {
 // but it is not this instance. Trying again does not help.
 var ErrForeign = errors.New("the service that answers is not this instance's")
 
-// Drivers makes and revokes users. It keeps idle connections to services that
-// were used lately; Close ends them. Methods are safe for concurrent use.
-type Drivers struct{}
-
-// New returns drivers that log to log; nil discards.
-func New(log *slog.Logger) *Drivers { return &Drivers{} }
-
 // NewUser returns a user with a fresh random name and password (both ASCII
 // letters, digits and "-", so that they fit into a URL as they are).
-func NewUser() User { return User{} }
-
-// Create makes the user, or sets the password and rights of an existing one.
-// Errors: Unavailable (try again), Unprocessable with ErrForeign (final).
-func (d *Drivers) Create(ctx context.Context, s Service, u User) error {
-	return serviceforge.Errorf(serviceforge.Internal, "being written")
+func NewUser() User {
+	return User{
+		Name:     "b-" + strings.ToLower(rand.Text()),
+		Password: serviceforge.NewSecret(rand.Text() + rand.Text()),
+	}
 }
 
-// Revoke removes the user; what it had open is refused at its next request. A
-// user that is not there is fine. Errors as Create's.
-func (d *Drivers) Revoke(ctx context.Context, s Service, name string) error {
-	return serviceforge.Errorf(serviceforge.Internal, "being written")
+func (s Service) check() error {
+	switch {
+	case s.Driver != "etcd":
+		return serviceforge.Errorf(serviceforge.Internal, "there is no users driver %q", s.Driver)
+	case len(s.Endpoints) == 0:
+		return serviceforge.Errorf(serviceforge.Internal, "no endpoint of the service is known")
+	case s.CA == "" || s.Admin.Username == "" || s.Admin.Password.Empty():
+		return serviceforge.Errorf(serviceforge.Internal, "the service cannot be told from another without its CA and administrator")
+	}
+	return nil
 }
 
-// Check says whether the service serves: a read that needs a majority, as the
-// administrator. Errors as Create's.
-func (d *Drivers) Check(ctx context.Context, s Service) error {
-	return serviceforge.Errorf(serviceforge.Internal, "being written")
+func (s Service) checkUser(name string) error {
+	if name == "" || name == s.Admin.Username {
+		return serviceforge.Errorf(serviceforge.Invalid, "%q is not a name for a binding's user", name)
+	}
+	return s.check()
 }
-
-// Forget closes what is kept open for the service; call it when the instance
-// goes away.
-func (d *Drivers) Forget(s Service) {}
-
-// Close ends all connections; calls after it fail.
-func (d *Drivers) Close() error { return nil }

@@ -1,0 +1,187 @@
+package users_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"go.etcd.io/etcd/client/pkg/v3/transport"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+	"go.uber.org/zap"
+
+	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/users"
+)
+
+const serverName = "etcd.example"
+
+// authority is a CA with one server certificate, as PEM files.
+type authority struct {
+	pem       string
+	cert, key string // files
+}
+
+func newAuthority(t testing.TB) authority {
+	t.Helper()
+	dir := t.TempDir()
+	caKey, ca := certificate(t, nil, nil)
+	leafKey, leaf := certificate(t, ca, caKey)
+	key, err := x509.MarshalPKCS8PrivateKey(leafKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := authority{
+		pem:  string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Raw})),
+		cert: filepath.Join(dir, "cert.pem"), key: filepath.Join(dir, "key.pem"),
+	}
+	write(t, a.cert, "CERTIFICATE", leaf.Raw)
+	write(t, a.key, "PRIVATE KEY", key)
+	return a
+}
+
+func certificate(t testing.TB, ca *x509.Certificate, caKey *ecdsa.PrivateKey) (*ecdsa.PrivateKey, *x509.Certificate) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, BasicConstraintsValid: true, IsCA: ca == nil,
+		DNSNames: []string{serverName}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	if ca == nil {
+		ca, caKey = template, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, ca, key.Public(), caKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key, cert
+}
+
+func write(t testing.TB, path, kind string, der []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// server is a real etcd with TLS.
+type server struct {
+	service      users.Service
+	authority    authority
+	dir          string
+	client, peer url.URL
+	stop         func() // may be called more than once
+}
+
+// freeURL finds an address that can be bound now.
+func freeURL(t testing.TB, scheme string) url.URL {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return url.URL{Scheme: scheme, Host: l.Addr().String()}
+}
+
+// start runs an etcd; with a password, authentication is on and root has it.
+func start(t testing.TB, a authority, password string) *server {
+	t.Helper()
+	s := &server{authority: a, dir: t.TempDir(), client: freeURL(t, "https"), peer: freeURL(t, "http")}
+	s.service = users.Service{
+		Driver: "etcd", Endpoints: []string{s.client.String()}, CA: a.pem, ServerName: serverName,
+		Admin: users.Admin{Username: "root", Password: serviceforge.NewSecret("admin-password")},
+	}
+	e := s.run(t)
+	if password != "" {
+		enable(t, e, password)
+	}
+	return s
+}
+
+// run starts the process part; after stop it may run again on the same data.
+func (s *server) run(t testing.TB) *embed.Etcd {
+	t.Helper()
+	c := embed.NewConfig()
+	c.Dir = s.dir
+	c.ListenClientUrls, c.AdvertiseClientUrls = []url.URL{s.client}, []url.URL{s.client}
+	c.ListenPeerUrls, c.AdvertisePeerUrls = []url.URL{s.peer}, []url.URL{s.peer}
+	c.InitialCluster = c.InitialClusterFromName(c.Name)
+	c.ClientTLSInfo = transport.TLSInfo{CertFile: s.authority.cert, KeyFile: s.authority.key}
+	c.BcryptCost = 4
+	c.UnsafeNoFsync = true
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
+	e, err := embed.StartEtcd(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.stop = sync.OnceFunc(e.Close)
+	t.Cleanup(s.stop)
+	<-e.Server.ReadyNotify()
+	return e
+}
+
+func enable(t testing.TB, e *embed.Etcd, password string) {
+	t.Helper()
+	c := v3client.New(e.Server)
+	defer c.Close()
+	ctx := context.Background()
+	if _, err := c.UserAdd(ctx, "root", password); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.UserGrantRole(ctx, "root", "root"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.AuthEnable(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// login connects as a user; the error is that of the login.
+func login(t testing.TB, s users.Service, u users.User) (*clientv3.Client, error) {
+	t.Helper()
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM([]byte(s.CA))
+	c, err := clientv3.New(clientv3.Config{
+		Endpoints: s.Endpoints, Username: u.Name, Password: u.Password.Reveal(), DialTimeout: 10 * time.Second,
+		TLS: &tls.Config{RootCAs: pool}, Logger: zap.NewNop(),
+	})
+	if err == nil {
+		t.Cleanup(func() { _ = c.Close() })
+	}
+	return c, err
+}
+
+// listenSilently accepts connections and says nothing.
+func listenSilently(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l.Addr().String()
+}
