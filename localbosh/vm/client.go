@@ -269,8 +269,17 @@ func (v *VM) broken(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("vm %s: %w", v.Spec.CID, ctx.Err())
 	}
-	refused := errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, os.ErrNotExist)
-	if refused || !readStamp(filepath.Join(v.dir, pidFile)).alive() {
+	gone := errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, os.ErrNotExist)
+	if !gone { // cut off: is it just about to die?
+		fd, serr := readStamp(filepath.Join(v.dir, pidFile)).open()
+		if gone = serr != nil; !gone {
+			patience, cancel := context.WithTimeout(ctx, time.Second)
+			gone = fd.wait(patience) == nil
+			cancel()
+			fd.close()
+		}
+	}
+	if gone {
 		return fmt.Errorf("vm %s: %w", v.Spec.CID, ErrGone)
 	}
 	return fmt.Errorf("vm %s: %w", v.Spec.CID, err)

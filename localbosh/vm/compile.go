@@ -152,6 +152,7 @@ func SandboxMain(args []string) int {
 		return 2
 	}
 	unix.CloseOnExec(3)
+	catchSignals()
 	err := becomeOnce(args[0])
 	fmt.Fprint(os.NewFile(3, "creator"), err)
 	return sandboxFailed

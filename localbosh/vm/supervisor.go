@@ -73,7 +73,7 @@ func SupervisorMain(args []string) int {
 	}
 	unix.CloseOnExec(3)
 	creator := os.NewFile(3, "creator")
-	signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGPIPE)
+	catchSignals()
 	s, l, err := boot(args[0])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "sandbox:", err)
@@ -89,6 +89,13 @@ func SupervisorMain(args []string) int {
 	s.log.Info("the VM runs", "cid", s.config.Spec.CID, "pid", s.hostPID, "single_map", s.config.View.SingleMap)
 	s.log.Error("the socket ended", "error", s.serve(l))
 	return 1
+}
+
+// catchSignals takes the signals that end a process and does nothing on them.
+// They must not be ignored, neither here nor by whom this was started from: a
+// program inherits that and could not be stopped by them.
+func catchSignals() {
+	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGPIPE, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGTSTP)
 }
 
 // boot registers the supervisor in the VM's folder, opens its socket there, and
