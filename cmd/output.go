@@ -4,24 +4,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/mattn/go-isatty"
 	"github.com/schollz/progressbar/v3"
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/admin"
 )
-
-// isTerminal says whether a person looks at w.
-func isTerminal(w any) bool {
-	file, ok := w.(*os.File)
-	return ok && isatty.IsTerminal(file.Fd())
-}
 
 // style is the colour of a cell; only terminals see it.
 type style string
