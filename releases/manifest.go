@@ -78,7 +78,7 @@ func renderMap(ctx context.Context, spiff *Spiff, documents []document, sf map[s
 // redact takes secret values out of what Spiff complains about.
 func redact(err error, secrets any) error {
 	e, ok := errors.AsType[*serviceforge.Error](err)
-	if !ok || e.Err == nil {
+	if !ok || e.Code != serviceforge.Internal || e.Err == nil {
 		return err
 	}
 	text := e.Err.Error()

@@ -1,0 +1,109 @@
+package releases_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/catalog"
+	"github.com/serviceforge/serviceforge/releases"
+)
+
+func TestEtcdOffersTheIdsOf2014(t *testing.T) {
+	r := load(t, releases.Etcd())
+	c, err := catalog.New(r.Offerings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for plan, name := range map[string]string{oneServer: "1-server", threeServer: "3-servers", fiveServer: "5-servers"} {
+		o, p, err := c.Plan(etcdService, plan)
+		if err != nil || o.Name != "etcd-dedicated" || p.Name != name || o.DeploymentNamePrefix != "etcd" || o.Release != "etcd/1.0.0" {
+			t.Errorf("%s: got %s %s %v", name, o.Name, p.Name, err)
+		}
+		var schema struct {
+			Schema     string         `json:"$schema"`
+			Properties map[string]any `json:"properties"`
+			Additional bool           `json:"additionalProperties"`
+		}
+		if err := json.Unmarshal(p.Schemas.Create, &schema); err != nil || !strings.Contains(schema.Schema, "draft-04") ||
+			schema.Properties["prefix"] == nil || schema.Additional {
+			t.Errorf("%s: schema %s, %v", name, p.Schemas.Create, err)
+		}
+	}
+	found := false
+	for _, b := range r.BOSHReleases() {
+		found = found || b.Name == "etcd-service" && b.Source == "bosh" && b.File != ""
+	}
+	if !found {
+		t.Errorf("etcd-service is not among %v", r.BOSHReleases())
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	for _, test := range []struct {
+		name, want string
+		files      fstest.MapFS
+	}{
+		{"nothing there", "service.yml is missing", fstest.MapFS{}},
+		{"empty", "it is empty", small("a: 1", smallService, "")},
+		{"unknown key", "line 6: field colour not found", small("a: 1", "- id: s\n", "- id: s\n  colour: red\n")},
+		{"unknown plan key", "field errands not found", small("a: 1", "name: plan,", "name: plan, errands: 1,")},
+		{"wrong type", "line 1:", small("a: 1", "format: 1", "format: [1]")},
+		{"format", "format must be 1", small("a: 1", "format: 1", "format: 2")},
+		{"version", "semantic version", small("a: 1", `version: "1.0.0"`, `version: "1"`)},
+		{"no services", "services is missing", small("a: 1", smallService, "format: 1\nname: a\nversion: 1.0.0\n")},
+		{"latest", "exact version", small("a: 1", `{name: r, version: "1"}`, `{name: r, version: latest}`)},
+		{"missing template", "templates/x.yml is missing", small("a: 1", "[t.yml]", "[x.yml]")},
+		{"path out of the release", "not a path inside the release", small("a: 1", "[t.yml]", "[../../x.yml]")},
+		{"release path", "not a path inside the release", small("a: 1", `version: "1"}`, `version: "1", file: ../x}`)},
+		{"impure template", "t.yml line 2: rand() is not allowed", small("a: 1\nb: (( rand(\"[:alnum:]\", 10) ))")},
+		{"impure stub", "x509genkey() is not allowed", small("a: 1", "description: d}", "description: d, bosh_deployment_stub: {a: (( x509genkey(2048) ))}}")},
+		{"unbounded string", "needs pattern, enum or maxLength", small("a: 1", `{type: string, maxLength: 3}`, `{type: string}`)},
+		{"parameter type", "type must be", small("a: 1", "{type: boolean", "{type: list")},
+		{"bad pattern", "pattern", small("a: 1", `pattern: "."`, `pattern: "("`)},
+		{"bad default", "the default must be one of", small("a: 1", "default: fast", "default: none")},
+		{"plan id twice", "the id s is used twice", small("a: 1", "{id: p,", "{id: s,")},
+		{"no plans", "has no plans", small("a: 1", "plans:\n  - {id: p, name: plan, description: d}", "plans: []")},
+		{"prefix", "deployment_name_prefix", small("a: 1", "description: d\n", "description: d\n  deployment_name_prefix: A_b\n")},
+		{"secret type", "type must be password or certificate", small("a: 1", "parameters:", "secrets: {x: {type: dice}}\n  parameters:")},
+		{"secret ca", "ca must name a secret with is_ca", small("a: 1", "parameters:", "secrets: {x: {type: certificate, common_name: x, ca: y}}\n  parameters:")},
+		{"secret names", "an alternative name is a text", small("a: 1", "parameters:",
+			"secrets: {y: {type: certificate, common_name: y, is_ca: true, alternative_names: ['(( upper(\"x\") ))']}}\n  parameters:")},
+		{"facts", "either addresses: all or address: first", small("a: 1", "parameters:", "facts: {h: {instance_group: g}}\n  parameters:")},
+		{"users alone", "users without credentials", small("a: 1", "parameters:", "users: {driver: etcd}\n  parameters:")},
+		{"two documents", "more than one document", small("a: 1", "plans:", "plans:", smallService, smallService+"---\na: 1\n")},
+		{"large", "at most 256 KiB", small(strings.Repeat("# x\n", 70_000))},
+	} {
+		_, err := releases.Load(test.files)
+		if serviceforge.CodeOf(err) != serviceforge.Invalid || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: got %v, want %s", test.name, err, test.want)
+		}
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	f.Add([]byte(smallService))
+	yml, err := releases.Etcd().Open("service.yml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer yml.Close()
+	f.Add([]byte("format: 1\nservices: [{credentials: &a {b: *a}}]"))
+	f.Add([]byte("format: 1\nname: a\nversion: 1.0.0\nservices: [{id: s, users: 'a: b'}]"))
+	f.Fuzz(func(t *testing.T, yml []byte) {
+		files := small("a: 1")
+		files["service.yml"] = &fstest.MapFile{Data: yml}
+		r, err := releases.Load(files)
+		if err != nil {
+			if serviceforge.CodeOf(err) != serviceforge.Invalid {
+				t.Errorf("got %v", serviceforge.DetailOf(err))
+			}
+			return
+		}
+		if _, err := catalog.New(r.Offerings()); err != nil {
+			t.Errorf("it was taken, but the catalog does not: %v", err)
+		}
+	})
+}

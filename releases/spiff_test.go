@@ -1,0 +1,97 @@
+package releases_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/releases"
+)
+
+// bombs end the process that evaluates them.
+var bombs = map[string]string{
+	"a huge range":      `a: (( [1..2000000000] ))`,
+	"endless recursion": "f: (( |x|->_(x + 1) ))\nv: (( .f(1) ))",
+}
+
+func TestBombsEndTheChildOnly(t *testing.T) {
+	s := renderer(t)
+	for name, template := range bombs {
+		_, err := load(t, small(template)).Manifest(limited(t), s, smallInput(t, ""))
+		if serviceforge.CodeOf(err) != serviceforge.Internal || !strings.Contains(serviceforge.DetailOf(err), "spiff ended without a result") {
+			t.Errorf("%s: got %v", name, serviceforge.DetailOf(err))
+		}
+	}
+	if _, err := load(t, small("a: 1")).Manifest(limited(t), s, smallInput(t, "")); err != nil {
+		t.Errorf("the next render: %v", serviceforge.DetailOf(err))
+	}
+}
+
+func TestContextKillsTheChild(t *testing.T) {
+	slow := "f: (( |x|->x == 0 ? 0 :_(x - 1) + _(x - 1) ))\nv: (( .f(40) ))"
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	s := renderer(t)
+	_, err := load(t, small(slow)).Manifest(ctx, s, smallInput(t, ""))
+	if serviceforge.CodeOf(err) != serviceforge.Unavailable || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", serviceforge.DetailOf(err))
+	}
+}
+
+func TestEnvironmentFilesAndCommandsAreOutOfReach(t *testing.T) {
+	t.Setenv("SECRET_OF_THE_PARENT", "s3cr3t")
+	// Load refuses these functions; Spiff's own mode must do it too, so hide them from Load.
+	for _, template := range []string{
+		"a: (( eval(\"en\" \"v( \\\"SECRET_OF_THE_PARENT\\\" )\") ))",
+		"a: (( eval(\"rea\" \"d( \\\"/etc/hostname\\\" )\") ))",
+		"a: (( eval(\"exe\" \"c( \\\"id\\\" )\") ))",
+	} {
+		m, err := load(t, small(template)).Manifest(limited(t), renderer(t), smallInput(t, ""))
+		if err == nil || strings.Contains(string(m), "s3cr3t") {
+			t.Errorf("%s: got %s", template, m)
+		}
+	}
+}
+
+func TestRendererThatCannotStart(t *testing.T) {
+	s := releases.NewSpiff("/nonexistent", nil)
+	_, err := load(t, small("a: 1")).Manifest(limited(t), s, smallInput(t, ""))
+	if serviceforge.CodeOf(err) != serviceforge.Unavailable {
+		t.Errorf("got %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := load(t, small("a: 1")).Manifest(limited(t), s, smallInput(t, "")); serviceforge.CodeOf(err) != serviceforge.Unavailable {
+		t.Errorf("closed: got %v", err)
+	}
+}
+
+func TestErrorsNameTheFileAndHideSecrets(t *testing.T) {
+	in := smallInput(t, "")
+	in.Instance.Secrets = serviceforge.NewSecret(`{"password":"very-secret-word"}`)
+	template := "a: (( sf.pool.vm_types.[sf.secrets.password] ))\nb: (( nowhere.to.be.found ))"
+	_, err := load(t, small(template)).Manifest(limited(t), renderer(t), in)
+	if err == nil {
+		t.Fatal("it was rendered")
+	}
+	detail := serviceforge.DetailOf(err)
+	if strings.Contains(detail, "very-secret-word") || !strings.Contains(detail, "nowhere.to.be.found") {
+		t.Errorf("got %s", detail)
+	}
+	if strings.Contains(err.Error(), "nowhere") {
+		t.Errorf("the user reads %s", err)
+	}
+}
+
+func BenchmarkManifest(b *testing.B) {
+	r, s, in := load(b, releases.Etcd()), renderer(b), etcdInput(b, threeServer)
+	for b.Loop() {
+		if _, err := r.Manifest(context.Background(), s, in); err != nil {
+			b.Fatal(serviceforge.DetailOf(err))
+		}
+	}
+}
