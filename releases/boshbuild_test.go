@@ -1,0 +1,198 @@
+package releases_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/releases"
+)
+
+// contents unpacks a tarball; names are cleaned of "./".
+func contents(t *testing.T, tgz []byte) map[string][]byte {
+	t.Helper()
+	zip, err := gzip.NewReader(bytes.NewReader(tgz))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := tar.NewReader(zip)
+	out := make(map[string][]byte)
+	for {
+		h, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			return out
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[strings.TrimPrefix(h.Name, "./")] = text
+	}
+}
+
+type part struct {
+	Name, Fingerprint, SHA1 string
+	Packages                []string
+}
+
+type releaseMF struct {
+	Name, Version  string
+	Jobs, Packages []part
+}
+
+func manifestOf(t *testing.T, tgz []byte) releaseMF {
+	t.Helper()
+	var mf releaseMF
+	if err := yaml.Unmarshal(contents(t, tgz)["release.MF"], &mf); err != nil {
+		t.Fatal(err)
+	}
+	return mf
+}
+
+// program writes a stand-in for the program and returns its path and digest.
+func program(t *testing.T, text string) (string, string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte(text))
+	return path, hex.EncodeToString(sum[:])
+}
+
+func build(t *testing.T, s releases.BOSHSource, sparse bool) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	if err := releases.BuildBOSH(limited(t), &out, s, sparse); err != nil {
+		t.Fatal(serviceforge.DetailOf(err))
+	}
+	return out.Bytes()
+}
+
+func etcdSource(t *testing.T, path, digest string) releases.BOSHSource {
+	t.Helper()
+	for _, b := range load(t, releases.Etcd()).BOSHReleases() {
+		if b.Source != "" {
+			s, err := releases.BOSHSourceOf(releases.Etcd(), b, path, digest, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+	}
+	t.Fatal("no BOSH release has a source")
+	return releases.BOSHSource{}
+}
+
+func TestBuildBOSH(t *testing.T) {
+	path, digest := program(t, "the program")
+	full := build(t, etcdSource(t, path, ""), false)
+	if !bytes.Equal(full, build(t, etcdSource(t, path, digest), false)) {
+		t.Error("two builds differ")
+	}
+	files, mf := contents(t, full), manifestOf(t, full)
+	if mf.Name != "etcd-service" || mf.Version != "1.0.0" || len(mf.Jobs) != 1 || len(mf.Packages) != 1 || mf.Jobs[0].Packages[0] != "etcd" {
+		t.Fatalf("got %+v", mf)
+	}
+	for kind, p := range map[string]part{"jobs": mf.Jobs[0], "packages": mf.Packages[0]} {
+		archive := files[kind+"/"+p.Name+".tgz"]
+		sum := sha256.Sum256(archive)
+		if p.SHA1 != "sha256:"+hex.EncodeToString(sum[:]) || len(p.Fingerprint) != 64 {
+			t.Errorf("%s: digest %s, fingerprint %s", kind, p.SHA1, p.Fingerprint)
+		}
+	}
+	job, pkg := contents(t, files["jobs/etcd.tgz"]), contents(t, files["packages/etcd.tgz"])
+	if job["job.MF"] == nil || job["monit"] == nil || job["templates/bpm.yml.erb"] == nil {
+		t.Errorf("job has %d files", len(job))
+	}
+	if string(pkg["etcd"]) != "the program" || pkg["packaging"] == nil {
+		t.Errorf("package has %d files", len(pkg))
+	}
+}
+
+func TestSparseBuildHasTheSameFingerprints(t *testing.T) {
+	path, digest := program(t, "the program")
+	full := manifestOf(t, build(t, etcdSource(t, path, ""), false))
+	s := etcdSource(t, "/nonexistent", digest) // not read
+	sparse := build(t, s, true)
+	mf := manifestOf(t, sparse)
+	if mf.Packages[0].Fingerprint != full.Packages[0].Fingerprint || mf.Jobs[0].Fingerprint != full.Jobs[0].Fingerprint {
+		t.Errorf("got %+v, want %+v", mf, full)
+	}
+	if pkg := contents(t, contents(t, sparse)["packages/etcd.tgz"]); pkg["packaging"] == nil || pkg["etcd"] != nil {
+		t.Errorf("the package has %d files", len(pkg))
+	}
+	if r := s.References(); r["etcd/etcd"] != "/nonexistent" {
+		t.Errorf("got %v", r)
+	}
+	other, _ := program(t, "another program")
+	if manifestOf(t, build(t, etcdSource(t, other, ""), true)).Packages[0].Fingerprint == full.Packages[0].Fingerprint {
+		t.Error("another program has the same fingerprint")
+	}
+}
+
+func TestBuildRefuses(t *testing.T) {
+	path, digest := program(t, "x")
+	ok := func() fstest.MapFS {
+		return fstest.MapFS{
+			"jobs/j/spec":          {Data: []byte("name: j\ntemplates: {t: t}\n")},
+			"jobs/j/monit":         {},
+			"jobs/j/templates/t":   {},
+			"packages/p/spec":      {Data: []byte("name: p\nfiles: [a]\n")},
+			"packages/p/packaging": {},
+			"src/a":                {},
+		}
+	}
+	for name, test := range map[string]struct {
+		want   string
+		change func(files fstest.MapFS, s *releases.BOSHSource)
+	}{
+		"no monit":     {"has no monit", func(f fstest.MapFS, _ *releases.BOSHSource) { delete(f, "jobs/j/monit") }},
+		"no template":  {"has no templates/t", func(f fstest.MapFS, _ *releases.BOSHSource) { delete(f, "jobs/j/templates/t") }},
+		"no packaging": {"has no packaging", func(f fstest.MapFS, _ *releases.BOSHSource) { delete(f, "packages/p/packaging") }},
+		"no file":      {"has no file a", func(f fstest.MapFS, _ *releases.BOSHSource) { delete(f, "src/a") }},
+		"glob": {"must be the path of one file", func(f fstest.MapFS, _ *releases.BOSHSource) {
+			f["packages/p/spec"].Data = []byte("name: p\nfiles: ['**/*']")
+		}},
+		"out of it": {"must be the path of one file", func(f fstest.MapFS, _ *releases.BOSHSource) {
+			f["packages/p/spec"].Data = []byte("name: p\nfiles: [../a]")
+		}},
+		"other name": {"must say name: j", func(f fstest.MapFS, _ *releases.BOSHSource) { f["jobs/j/spec"].Data = []byte("name: k") }},
+		"no YAML":    {"not valid YAML", func(f fstest.MapFS, _ *releases.BOSHSource) { f["jobs/j/spec"].Data = []byte("{") }},
+		"stray payload": {"no package has a file p/b", func(_ fstest.MapFS, s *releases.BOSHSource) {
+			s.Payload = map[string]releases.Payload{"p/b": {Path: path}}
+		}},
+		"other digest": {"has not the digest given", func(_ fstest.MapFS, s *releases.BOSHSource) {
+			s.Payload = map[string]releases.Payload{"p/a": {Path: path, SHA256: strings.Repeat("0", len(digest))}}
+		}},
+	} {
+		s := releases.BOSHSource{Name: "r", Version: "1", Files: ok()}
+		test.change(s.Files.(fstest.MapFS), &s)
+		err := releases.BuildBOSH(limited(t), io.Discard, s, false)
+		if serviceforge.CodeOf(err) != serviceforge.Invalid || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: got %v, want %s", name, err, test.want)
+		}
+	}
+	ctx, cancel := context.WithCancel(limited(t))
+	cancel()
+	err := releases.BuildBOSH(ctx, io.Discard, releases.BOSHSource{Name: "r", Version: "1", Files: ok()}, false)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("canceled: got %v", err)
+	}
+}
