@@ -10,8 +10,41 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// syncTree makes everything written so far to dir's file system survive the loss of power.
+// Trees with more files than this are synced with their whole file system.
+const syncEach = 256
+
+// syncTree makes everything below dir survive the loss of power.
 func syncTree(dir string) error {
+	var paths []string
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err == nil && (d.IsDir() || d.Type().IsRegular()) {
+			paths = append(paths, p)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if len(paths) > syncEach {
+		return syncFileSystem(dir)
+	}
+	for _, p := range paths {
+		f, err := os.Open(p)
+		if err != nil {
+			return err
+		}
+		err = f.Sync()
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func syncFileSystem(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

@@ -1,7 +1,9 @@
 package manifest
 
 import (
+	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -83,9 +85,33 @@ func declared(j *JobSpec, given map[string]any) map[string]any {
 				continue
 			}
 		}
-		setPath(out, name, cloneTree(v))
+		setPath(out, name, exact(v))
 	}
 	return out
+}
+
+// exact copies a tree so that JSON keeps the difference between 1 and 1.0, which Ruby's templates see.
+func exact(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for k, e := range v {
+			out[k] = exact(e)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, e := range v {
+			out[i] = exact(e)
+		}
+		return out
+	case float64:
+		if !math.IsInf(v, 0) && !math.IsNaN(v) {
+			return json.Number(rubyString(v))
+		}
+		return rubyString(v) // JSON has no such number
+	}
+	return v
 }
 
 func (b *binder) links(links map[string]*Link) (map[string]any, []string) {
@@ -98,7 +124,7 @@ func (b *binder) links(links map[string]*Link) (map[string]any, []string) {
 				errs = append(errs, linkError(name, b.plan.Deployment, err))
 				continue
 			}
-			out[name] = v
+			out[name] = exact(v)
 			continue
 		}
 		properties, err := b.in.tree(l.Properties)
@@ -106,7 +132,7 @@ func (b *binder) links(links map[string]*Link) (map[string]any, []string) {
 			errs = append(errs, linkError(name, l.Deployment, err))
 			continue
 		}
-		out[name] = l.document(properties)
+		out[name] = l.document(exact(properties))
 	}
 	slices.Sort(errs)
 	return out, errs

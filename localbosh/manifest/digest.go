@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 )
 
 // Digest is the normal form of a desired instance, in parts.
@@ -42,7 +43,7 @@ func (d Digest) Change(to Digest) Change {
 func sum(v any) string {
 	b, err := json.Marshal(v)
 	if err != nil {
-		b = []byte(inspectAny(v)) // NaN and infinity
+		b = fmt.Appendf(nil, "%v", v) // a float that JSON does not have; maps are printed in order too
 	}
 	h := sha256.Sum256(b)
 	return hex.EncodeToString(h[:])

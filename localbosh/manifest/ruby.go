@@ -91,8 +91,5 @@ func rubyClass(v any) string {
 	return "Integer"
 }
 
-// inspectAny is inspect of any value, by way of fmt for what no document holds.
-func inspectAny(v any) string { return fmt.Sprintf("%#v", v) }
-
 // Text is a scalar of a tree as the director turns it into a string: names and versions may stand unquoted in YAML.
 func Text(v any) string { return rubyString(v) }
