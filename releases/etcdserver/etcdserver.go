@@ -71,6 +71,12 @@ func serve(ctx context.Context, config *embed.Config, rootPassword string) error
 		return errors.New("listen-client-http-urls would be served without authentication being on; use listen-client-urls")
 	}
 	grpc.EnableTracing = false
+	if err := awaitFirst(ctx, config); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
 	// etcd calls this for each client listener after it has joined the cluster and before it accepts a connection;
 	// early clients wait in the listener's queue.
 	open := make(chan struct{})

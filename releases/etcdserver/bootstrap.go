@@ -1,0 +1,68 @@
+package etcdserver
+
+import (
+	"context"
+	"crypto/tls"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"go.etcd.io/etcd/server/v3/embed"
+)
+
+// firstPatience is how long a new member waits for the first one. If that does not come, etcd itself loses about
+// as much time, and no more, with members that wait for each other.
+const firstPatience = 2 * time.Second
+
+// awaitFirst orders the very first start of a cluster. A new member asks the others, by the order of their peer
+// URLs, whether it was a member before; members that start together would all listen, ask, and not yet answer, which
+// costs a second for each of the others. So all but the first by that order begin once the first answers.
+func awaitFirst(ctx context.Context, config *embed.Config) error {
+	if _, err := os.Stat(filepath.Join(config.Dir, "member")); err == nil || !config.IsNewCluster() {
+		return nil
+	}
+	first, err := firstPeer(config)
+	if err != nil || first == "" {
+		return err
+	}
+	settings, err := config.PeerTLSInfo.ClientConfig()
+	if err != nil {
+		return err
+	}
+	patience, cancel := context.WithTimeout(ctx, firstPatience)
+	defer cancel()
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		connection, err := (&tls.Dialer{Config: settings}).DialContext(patience, "tcp", first)
+		if err == nil {
+			return connection.Close()
+		}
+		select {
+		case <-poll.C:
+		case <-patience.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// firstPeer is the host and port of the member whose peer URL is the first; empty if that is this member, or if
+// peers do not use TLS.
+func firstPeer(config *embed.Config) (string, error) {
+	peers, _, err := config.PeerURLsMapAndToken("etcd")
+	if err != nil {
+		return "", err
+	}
+	urls := peers.URLs()
+	slices.Sort(urls)
+	if len(urls) == 0 || slices.Contains(peers[config.Name].StringSlice(), urls[0]) {
+		return "", nil
+	}
+	address, ok := strings.CutPrefix(urls[0], "https://")
+	if !ok {
+		return "", nil
+	}
+	return address, nil
+}

@@ -1,0 +1,481 @@
+package etcdserver_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	mathrand "math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"gopkg.in/yaml.v3"
+
+	"github.com/serviceforge/serviceforge/localbosh/render"
+	"github.com/serviceforge/serviceforge/releases/etcdserver"
+)
+
+const (
+	rootPassword = "root-pässword-(1)"
+	serverName   = "q-s0.etcd.default.etcd-1.bosh"
+)
+
+func TestMain(m *testing.M) {
+	switch {
+	case filepath.Base(os.Args[0]) == "etcd":
+		os.Exit(etcdserver.Main(os.Args[1:]))
+	case len(os.Args) > 1 && os.Args[1] == "__erb":
+		os.Exit(render.ErbMain(os.Args[2:]))
+	}
+	os.Exit(m.Run())
+}
+
+// cluster is etcd servers as our BOSH job configures them, each a process.
+type cluster struct {
+	t       *testing.T
+	roots   *x509.CertPool
+	members []*member
+}
+
+type member struct {
+	t       *testing.T
+	ip      string
+	args    []string
+	process *exec.Cmd
+	ended   chan struct{}
+	log     string
+}
+
+func newCluster(t *testing.T, size int) *cluster {
+	t.Helper()
+	c := &cluster{t: t, roots: x509.NewCertPool()}
+	ca, certificate, key := certificates(t)
+	c.roots.AppendCertsFromPEM([]byte(ca))
+	network := fmt.Sprintf("127.%d.%d", 64+mathrand.IntN(128), mathrand.IntN(256))
+	var peers []any
+	for i := range size {
+		peers = append(peers, map[string]any{"name": "etcd", "id": fmt.Sprint("id-", i), "index": i, "address": fmt.Sprintf("%s.%d", network, i+1)})
+	}
+	properties := map[string]any{
+		"cluster_token": "token", "root_password": rootPassword, "heartbeat_interval": 50, "election_timeout": 500,
+		"tls": map[string]any{"ca": ca, "certificate": certificate, "private_key": key},
+	}
+	for i := range size {
+		ip := fmt.Sprintf("%s.%d", network, i+1)
+		spec := map[string]any{
+			"id": fmt.Sprint("id-", i), "index": i, "ip": ip, "address": ip, "properties": withDefaults(t, properties),
+			"links": map[string]any{"etcd": map[string]any{"instances": peers}},
+		}
+		c.members = append(c.members, newMember(t, ip, spec))
+	}
+	return c
+}
+
+// newMember renders the job into a folder that stands for /var/vcap.
+func newMember(t *testing.T, ip string, spec map[string]any) *member {
+	t.Helper()
+	vcap := t.TempDir()
+	m := &member{t: t, ip: ip, log: filepath.Join(vcap, "log")}
+	var bpm struct {
+		Processes []struct {
+			Executable string
+			Args       []string
+		}
+	}
+	for _, file := range renderJob(t, spec) {
+		text := strings.ReplaceAll(string(file.Data), "/var/vcap", vcap)
+		path := filepath.Join(vcap, "jobs/etcd", file.Path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), file.Mode); err != nil {
+			t.Fatal(err)
+		}
+		if file.Path == "config/bpm.yml" {
+			if err := yaml.Unmarshal([]byte(text), &bpm); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if len(bpm.Processes) != 1 || bpm.Processes[0].Executable != vcap+"/packages/etcd/bin/etcd" {
+		t.Fatalf("bpm.yml: %+v", bpm)
+	}
+	m.args = bpm.Processes[0].Args
+	return m
+}
+
+// source is the job's folder, as its author keeps it.
+func source() fs.FS { return os.DirFS("../etcd/bosh/jobs/etcd") }
+
+type jobSpec struct {
+	Templates  map[string]string
+	Properties map[string]struct{ Default any }
+}
+
+func readSpec(t *testing.T) jobSpec {
+	t.Helper()
+	text, err := fs.ReadFile(source(), "spec")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var spec jobSpec
+	if err := yaml.Unmarshal(text, &spec); err != nil {
+		t.Fatal(err)
+	}
+	return spec
+}
+
+func withDefaults(t *testing.T, given map[string]any) map[string]any {
+	t.Helper()
+	all := map[string]any{}
+	for name, property := range readSpec(t).Properties {
+		if property.Default != nil {
+			all[name] = property.Default
+		}
+	}
+	for name, value := range given {
+		all[name] = value
+	}
+	return all
+}
+
+func renderJob(t *testing.T, spec map[string]any) []render.File {
+	t.Helper()
+	program, err := filepath.Abs(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := render.New(render.Options{Program: program})
+	defer r.Close()
+	job := render.Job{Name: "etcd", Spec: spec}
+	for from, to := range readSpec(t).Templates {
+		body, err := fs.ReadFile(source(), "templates/"+from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		job.Templates = append(job.Templates, render.Template{Source: from, Dest: to, Body: body})
+	}
+	results, err := r.Render(t.Context(), []render.Instance{{Group: "etcd", Jobs: []render.Job{job}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return results[0].Jobs[0].Files
+}
+
+func (m *member) start() {
+	m.t.Helper()
+	program, err := filepath.Abs(os.Args[0])
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	log, err := os.OpenFile(m.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer log.Close()
+	m.process = &exec.Cmd{Path: program, Args: append([]string{"etcd"}, m.args...), Stdout: log, Stderr: log}
+	if err := m.process.Start(); err != nil {
+		m.t.Fatal(err)
+	}
+	m.ended = make(chan struct{})
+	process, ended := m.process, m.ended
+	go func() {
+		_ = process.Wait()
+		close(ended)
+	}()
+	m.t.Cleanup(func() {
+		_ = process.Process.Kill()
+		<-ended
+		if m.t.Failed() {
+			text, _ := os.ReadFile(m.log)
+			m.t.Logf("%s:\n%s", m.ip, text)
+		}
+	})
+}
+
+func (m *member) signal(s syscall.Signal) {
+	m.t.Helper()
+	if err := m.process.Process.Signal(s); err != nil {
+		m.t.Fatal(err)
+	}
+	select {
+	case <-m.ended:
+	case <-time.After(60 * time.Second):
+		m.t.Fatalf("%s does not end", m.ip)
+	}
+}
+
+func (c *cluster) start() {
+	for _, m := range c.members {
+		m.start()
+	}
+}
+
+func (c *cluster) tls() *tls.Config { return &tls.Config{RootCAs: c.roots, ServerName: serverName} }
+
+func (c *cluster) connect(user string, members ...*member) (*clientv3.Client, error) {
+	return c.connectAs(user, rootPassword, members...)
+}
+
+func (c *cluster) connectAs(user, password string, members ...*member) (*clientv3.Client, error) {
+	config := clientv3.Config{DialTimeout: 60 * time.Second, Username: user, Logger: zap.NewNop(), TLS: c.tls(),
+		DialOptions: []grpc.DialOption{grpc.WithTransportCredentials(named{credentials.NewTLS(c.tls())})}}
+	if user != "" {
+		config.Password = password
+	}
+	for _, m := range members {
+		config.Endpoints = append(config.Endpoints, "https://"+m.ip+":2379")
+	}
+	return clientv3.New(config)
+}
+
+// named expects the service's name of a server, whatever address was dialled; gRPC would expect the address.
+type named struct {
+	credentials.TransportCredentials
+}
+
+func (n named) ClientHandshake(ctx context.Context, _ string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return n.TransportCredentials.ClientHandshake(ctx, serverName, raw)
+}
+
+func (n named) Clone() credentials.TransportCredentials {
+	return named{n.TransportCredentials.Clone()}
+}
+
+// root logs in, waiting for the cluster.
+func (c *cluster) root(members ...*member) *clientv3.Client {
+	c.t.Helper()
+	client, err := c.connect("root", members...)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+func (c *cluster) context() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	c.t.Cleanup(cancel)
+	return ctx
+}
+
+func (c *cluster) put(client *clientv3.Client, key, value string) {
+	c.t.Helper()
+	if _, err := client.Put(c.context(), key, value); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *cluster) wants(client *clientv3.Client, key, value string) {
+	c.t.Helper()
+	got, err := client.Get(c.context(), key)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if len(got.Kvs) != 1 || string(got.Kvs[0].Value) != value {
+		c.t.Errorf("%s: %v, want %q", key, got.Kvs, value)
+	}
+}
+
+func TestNobodyIsServedBeforeAuthenticationIsOn(t *testing.T) {
+	c := newCluster(t, 3)
+	// Anonymous clients of every member are there first and try as fast as they can.
+	type attempt struct {
+		ip  string
+		err error
+	}
+	attempts := make(chan attempt, 3)
+	for _, m := range c.members {
+		client, err := c.connect("", m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		go func() {
+			for {
+				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+				_, err := client.Put(ctx, "stolen", m.ip)
+				cancel()
+				if t.Context().Err() == nil && errors.Is(err, context.DeadlineExceeded) || err != nil && strings.Contains(err.Error(), "refused") {
+					continue // nobody there yet
+				}
+				attempts <- attempt{m.ip, err}
+				return
+			}
+		}()
+	}
+	c.start()
+	for range c.members {
+		var got attempt
+		select {
+		case got = <-attempts:
+		case <-c.context().Done():
+			t.Fatal("no answer")
+		}
+		if !errors.Is(got.err, rpctypes.ErrUserEmpty) {
+			t.Errorf("the first answer of %s to a client without user: %v", got.ip, got.err)
+		}
+	}
+	root := c.root(c.members...)
+	if got, err := root.Get(c.context(), "stolen"); err != nil || len(got.Kvs) != 0 {
+		t.Errorf("a client without user has written: %v %v", got, err)
+	}
+	status, err := root.AuthStatus(c.context())
+	if err != nil || !status.Enabled {
+		t.Errorf("%v %v", status, err)
+	}
+	wrong, err := c.connectAs("root", "wrong", c.members...)
+	if err == nil {
+		_ = wrong.Close()
+		t.Error("root has any password")
+	}
+}
+
+func TestAKilledMemberComesBackWithItsData(t *testing.T) {
+	c := newCluster(t, 3)
+	c.start()
+	root := c.root(c.members...)
+	c.put(root, "a", "1")
+
+	victim := c.members[1]
+	victim.signal(syscall.SIGKILL)
+	rest := c.root(c.members[0], c.members[2])
+	c.put(rest, "b", "2")
+	victim.start()
+	alone := c.root(victim)
+	c.wants(alone, "a", "1")
+	c.wants(alone, "b", "2")
+
+	// All of them at once: data and authentication are on disk.
+	for _, m := range c.members {
+		m.signal(syscall.SIGKILL)
+	}
+	c.start()
+	c.wants(c.root(c.members...), "b", "2")
+	anonymous, err := c.connect("", victim)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer anonymous.Close()
+	if _, err := anonymous.Get(c.context(), "a"); !errors.Is(err, rpctypes.ErrUserEmpty) {
+		t.Errorf("without user after a restart: %v", err)
+	}
+}
+
+func TestOneServer(t *testing.T) {
+	c := newCluster(t, 1)
+	only := c.members[0]
+	only.start()
+	c.put(c.root(only), "a", "1")
+	client := http.Client{Transport: &http.Transport{TLSClientConfig: c.tls()}}
+	response, err := client.Get("https://" + only.ip + ":2379/health")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		t.Errorf("health: %s", response.Status)
+	}
+	only.signal(syscall.SIGTERM)
+	if code := only.process.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit code %d on TERM", code)
+	}
+	only.start()
+	c.wants(c.root(only), "a", "1")
+}
+
+func TestAMemberThatWaitsForTheOthersEndsOnTERM(t *testing.T) {
+	c := newCluster(t, 3)
+	lonely := c.members[0]
+	lonely.start()
+	// post-start says that it is up, although there is no cluster yet.
+	script := filepath.Join(filepath.Dir(lonely.log), "jobs/etcd/bin/post-start")
+	if out, err := exec.Command("/bin/bash", script).CombinedOutput(); err != nil {
+		t.Errorf("post-start: %v %s", err, out)
+	}
+	lonely.signal(syscall.SIGTERM)
+	if code := lonely.process.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+func TestStrangersAreNoPeers(t *testing.T) {
+	c := newCluster(t, 1)
+	only := c.members[0]
+	only.start()
+	c.put(c.root(only), "a", "1")
+	client := http.Client{Transport: &http.Transport{TLSClientConfig: c.tls()}}
+	if response, err := client.Get("https://" + only.ip + ":2380/members"); err == nil {
+		_ = response.Body.Close()
+		t.Error("somebody without certificate reached the peers' port")
+	}
+}
+
+func TestBadArguments(t *testing.T) {
+	empty := filepath.Join(t.TempDir(), "empty")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{}, {"--config-file", empty}, {"--nope"}, {"--config-file", "/nonexistent", "--root-password-file", empty},
+		{"--config-file", empty, "--root-password-file", empty}, {"--config-file", empty, "--root-password-file", "/nonexistent"}} {
+		if code := etcdserver.Main(args); code == 0 {
+			t.Errorf("%v: exit code 0", args)
+		}
+	}
+}
+
+// certificates makes what the service release makes: an authority, and one certificate for all members and no address.
+func certificates(t *testing.T) (ca, certificate, key string) {
+	t.Helper()
+	sign := func(template, parent *x509.Certificate, public *ecdsa.PrivateKey, signer *ecdsa.PrivateKey) []byte {
+		template.SerialNumber = big.NewInt(mathrand.Int64())
+		template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+		der, err := x509.CreateCertificate(rand.Reader, template, parent, &public.PublicKey, signer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return der
+	}
+	newKey := func() *ecdsa.PrivateKey {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return key
+	}
+	encode := func(kind string, der []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+	}
+	caKey, memberKey := newKey(), newKey()
+	caTemplate := &x509.Certificate{Subject: pkix.Name{CommonName: "etcd-ca"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	caDER := sign(caTemplate, caTemplate, caKey, caKey)
+	memberDER := sign(&x509.Certificate{
+		Subject: pkix.Name{CommonName: "etcd"}, DNSNames: []string{"*.etcd.default.etcd-1.bosh"}, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}, caTemplate, memberKey, caKey)
+	keyDER, err := x509.MarshalPKCS8PrivateKey(memberKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return encode("CERTIFICATE", caDER), encode("CERTIFICATE", memberDER), encode("PRIVATE KEY", keyDER)
+}
