@@ -15,9 +15,9 @@ import (
 
 const (
 	// listsPerSecond and listBurst keep a poller at ten calls in any ten
-	// seconds, however many tasks are in flight.
-	listsPerSecond = 0.7
-	listBurst      = 3
+	// seconds, however many tasks are in flight; the first ones may be quick.
+	listsPerSecond = 0.5
+	listBurst      = 5
 	listHold       = time.Second      // how long the director may hold a list in which nothing happens
 	sulk           = 10 * time.Second // longest pause after a director that does not answer
 	harvestLeast   = 50               // ended tasks asked for at once

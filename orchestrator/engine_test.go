@@ -1,0 +1,303 @@
+package orchestrator_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/releases"
+)
+
+func TestAnInstanceIsCreatedBoundAndDeleted(t *testing.T) {
+	h := newHouse(t)
+	h.run()
+	h.until("a", h.create("a").Operation, serviceforge.Succeeded)
+	i, err := h.Instance(t.Context(), cc, "a")
+	must(t, err)
+	if i.State != serviceforge.Running || i.Deployment != "plain-a" || i.Operation.Intent.Task != 1 {
+		t.Errorf("instance = %+v", i)
+	}
+	if stamp, ok := releases.StampOf(h.director.deployments["plain-a"].manifest); !ok || stamp.Instance != "a" || stamp.Broker != h.store.BrokerID() {
+		t.Errorf("the manifest is not stamped: %+v", stamp)
+	}
+	// Counts, not times: name check, POST, and GET …/instances (DESIGN §4).
+	for call, most := range map[string]int{"Deploy": 1, "Manifest": 1, "Addresses": 1, "Task": 0, "Tasks": 4} {
+		if n := h.director.count(call); n > most {
+			t.Errorf("%d calls of %s, at most %d", n, call, most)
+		}
+	}
+	before := h.director.count("Tasks")
+	bound, err := h.Bind(t.Context(), orchestrator.BindRequest{Caller: cc, InstanceID: "a", BindingID: "b", ServiceID: "service", PlanID: "plan"})
+	must(t, err)
+	var credentials map[string]string
+	must(t, json.Unmarshal([]byte(bound.Binding.Credentials.Reveal()), &credentials))
+	if credentials["host"] != "127.1.1.1" || credentials["username"] != bound.Binding.User || credentials["password"] == "" {
+		t.Errorf("credentials = %v", credentials)
+	}
+	again, err := h.Bind(t.Context(), orchestrator.BindRequest{Caller: cc, InstanceID: "a", BindingID: "b", ServiceID: "service", PlanID: "plan"})
+	must(t, err)
+	if !again.Existed || again.Binding.Credentials.Reveal() != bound.Binding.Credentials.Reveal() {
+		t.Error("the same bind again gives other credentials")
+	}
+	if h.director.count("Tasks") != before {
+		t.Error("a bind asked the director")
+	}
+	must(t, h.Unbind(t.Context(), orchestrator.UnbindRequest{Caller: cc, InstanceID: "a", BindingID: "b"}))
+	code(t, h.Unbind(t.Context(), orchestrator.UnbindRequest{Caller: cc, InstanceID: "a", BindingID: "b"}), serviceforge.Gone)
+	h.until("a", h.remove("a").Operation, serviceforge.Succeeded)
+	if len(h.director.deployments) != 0 {
+		t.Error("the deployment is still there")
+	}
+	_, err = h.Deprovision(t.Context(), orchestrator.DeprovisionRequest{Caller: cc, InstanceID: "a", AcceptsIncomplete: true})
+	code(t, err, serviceforge.Gone)
+	h.until("a", h.create("a").Operation, serviceforge.Succeeded) // the id is free again
+}
+
+// The crash walk over everything the engine asks a director: a run is
+// recorded, then cut before and after each of its calls. A new engine goes on,
+// and the operation ends with exactly one deployment, or none.
+func TestEveryCallToADirectorMayBeTheLast(t *testing.T) {
+	for _, kind := range []serviceforge.Kind{serviceforge.Provision, serviceforge.Deprovision} {
+		points := walk(t, kind, never)
+		if points < 6 {
+			t.Errorf("%s: only %d points: the walk does not see the calls", kind, points)
+		}
+		for cut := 1; cut <= points; cut++ {
+			t.Run(fmt.Sprintf("%s cut at %d of %d", kind, cut, points), func(t *testing.T) {
+				t.Parallel()
+				walk(t, kind, cut)
+			})
+		}
+	}
+}
+
+const never = 1 << 30
+
+// walk kills the engine at the cut-th point, lets a new one finish, and returns
+// how many points the first one passed.
+func walk(t *testing.T, kind serviceforge.Kind, cut int) (points int) {
+	h := newHouse(t)
+	if kind == serviceforge.Deprovision {
+		stop := h.run()
+		h.until("a", h.create("a").Operation, serviceforge.Succeeded)
+		stop()
+	}
+	killed, moments := h.director.dieAt(cut)
+	stop := h.run()
+	var accepted orchestrator.Accepted
+	if kind == serviceforge.Provision {
+		accepted = h.create("a")
+	} else {
+		accepted = h.remove("a")
+	}
+	eventually(t, func() (bool, error) {
+		select {
+		case <-killed:
+			return true, nil
+		default:
+		}
+		p, err := h.LastOperation(t.Context(), cc, "a", accepted.Operation)
+		if err == nil && p.State == serviceforge.InProgress {
+			err = errors.New("neither cut nor done")
+		}
+		return true, err
+	})
+	stop()
+	points = moments()
+	h.director.live()
+	h.run()
+	h.until("a", accepted.Operation, serviceforge.Succeeded)
+	if kind == serviceforge.Provision {
+		if d := h.director.deployments["plain-a"]; d == nil || d.posts != 1 || len(h.director.deployments) != 1 {
+			t.Errorf("%d deployments, %+v", len(h.director.deployments), d)
+		}
+		h.until("a", h.remove("a").Operation, serviceforge.Succeeded)
+	}
+	if len(h.director.deployments) != 0 {
+		t.Error("a deployment is left")
+	}
+	return points
+}
+
+func TestALostAnswerIsFoundByItsContextID(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.director.fault = func(when, call string) error {
+		if when == "after" && call == "Deploy" {
+			return lost(call)
+		}
+		return nil
+	}
+	h.run()
+	h.until("a", h.create("a").Operation, serviceforge.Succeeded)
+	if posts := h.director.deployments["plain-a"].posts; posts != 1 {
+		t.Errorf("%d posts, want 1", posts)
+	}
+}
+
+func TestAForeignDeploymentIsLeftAlone(t *testing.T) {
+	for name, manifest := range map[string]string{
+		"without a stamp": "name: plain-a\n", "of another broker": "# serviceforge broker=other instance=a operation=o\n", "never deployed": "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			h.director.deployments["plain-a"] = &deployment{manifest: []byte(manifest)}
+			h.run()
+			h.until("a", h.create("a").Operation, serviceforge.Failed)
+			if i, err := h.Instance(t.Context(), cc, "a"); err != nil || i.State != serviceforge.FailedCreation {
+				t.Errorf("state %s, %v", i.State, err)
+			}
+			h.until("a", h.remove("a").Operation, serviceforge.Failed)
+			if h.director.count("Deploy")+h.director.count("Delete") > 0 || h.director.deployments["plain-a"] == nil {
+				t.Error("the foreign deployment was touched")
+			}
+		})
+	}
+}
+
+func TestADeleteTakesOverARunningCreate(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.director.hold = true
+	h.run()
+	created := h.create("a")
+	eventually(t, func() (int, error) {
+		if h.director.running() == 0 {
+			return 0, errors.New("no task yet")
+		}
+		return 0, nil
+	})
+	removed := h.remove("a")
+	if same := h.remove("a"); !strings.HasPrefix(same.Operation, strings.Split(removed.Operation, "@")[0]) {
+		t.Errorf("the same DELETE started another operation: %s, %s", removed.Operation, same.Operation)
+	}
+	h.until("a", removed.Operation, serviceforge.Succeeded)
+	if h.director.count("Cancel") == 0 || len(h.director.deployments) != 0 {
+		t.Errorf("%d cancels, deployments %v", h.director.count("Cancel"), h.director.deployments)
+	}
+	if p, err := h.LastOperation(t.Context(), cc, "a", created.Operation); err != nil || p.Kind != serviceforge.Deprovision {
+		t.Errorf("a poll for the superseded create: %+v, %v", p, err)
+	}
+}
+
+func TestACreateWhoseTaskFails(t *testing.T) {
+	for _, c := range []struct {
+		outcome []string
+		want    serviceforge.OperationState
+		state   serviceforge.State
+		posts   int
+	}{
+		{[]string{orchestrator.TaskError}, serviceforge.Succeeded, serviceforge.Running, 2},
+		{[]string{orchestrator.TaskError, orchestrator.TaskError}, serviceforge.Failed, serviceforge.FailedDeployment, 2},
+		{[]string{orchestrator.TaskTimeout}, serviceforge.Succeeded, serviceforge.Running, 2},
+	} {
+		t.Run(fmt.Sprint(c.outcome), func(t *testing.T) {
+			h := newHouse(t)
+			h.director.outcome = c.outcome
+			h.run()
+			h.until("a", h.create("a").Operation, c.want)
+			i, err := h.Instance(t.Context(), cc, "a")
+			must(t, err)
+			if i.State != c.state || h.director.deployments["plain-a"].posts != c.posts {
+				t.Errorf("state %s after %d posts", i.State, h.director.deployments["plain-a"].posts)
+			}
+			if c.want == serviceforge.Failed {
+				if !strings.Contains(i.Operation.Cause, "the whole reason") || strings.Contains(i.Operation.Message, "reason") {
+					t.Errorf("message %q, cause %q", i.Operation.Message, i.Operation.Cause)
+				}
+				_, err := h.Bind(t.Context(), orchestrator.BindRequest{Caller: cc, InstanceID: "a", BindingID: "b", ServiceID: "service", PlanID: "plan"})
+				code(t, err, serviceforge.NotReady)
+			}
+			h.until("a", h.remove("a").Operation, serviceforge.Succeeded)
+		})
+	}
+}
+
+func TestNoMoreTasksThanThePoolAllows(t *testing.T) {
+	h := newHouse(t)
+	most := h.options.Pools.All()[0].MaxInFlight
+	h.director.hold = true
+	h.run()
+	var all []orchestrator.Accepted
+	for n := range most + 5 {
+		all = append(all, h.create(fmt.Sprint("i", n)))
+	}
+	eventually(t, func() (int, error) {
+		if n := h.director.running(); n < most {
+			return n, fmt.Errorf("%d of %d run", n, most)
+		}
+		return 0, nil
+	})
+	eventually(t, func() (int, error) { // the others wait, and say so
+		for _, s := range h.store.Summaries() {
+			if s.Step == serviceforge.Accepted {
+				return 0, errors.New("not all are placed yet")
+			}
+		}
+		return 0, nil
+	})
+	if n := h.director.count("Deploy"); n != most {
+		t.Errorf("%d deploys, the pool allows %d", n, most)
+	}
+	h.director.finish()
+	for _, a := range all {
+		h.until(a.Instance.ID, a.Operation, serviceforge.Succeeded)
+	}
+}
+
+func TestTheSameOrderAgain(t *testing.T) {
+	h := newHouse(t)
+	first := h.create("a")
+	if again := h.create("a"); again.Operation != first.Operation || again.Done {
+		t.Errorf("first %+v, again %+v", first, again)
+	}
+	other := order("a")
+	other.SpaceGUID = "elsewhere"
+	_, err := h.Provision(t.Context(), other)
+	code(t, err, serviceforge.Conflict)
+	foreign := order("a")
+	foreign.Platform = "another"
+	_, err = h.Provision(t.Context(), foreign)
+	code(t, err, serviceforge.Conflict)
+	_, err = h.Instance(t.Context(), orchestrator.Caller{Platform: "another"}, "a")
+	code(t, err, serviceforge.NotFound)
+	h.run()
+	h.until("a", first.Operation, serviceforge.Succeeded)
+	if again := h.create("a"); !again.Done {
+		t.Errorf("after it is done: %+v", again)
+	}
+}
+
+func TestBadOrdersStoreNothing(t *testing.T) {
+	h := newHouse(t)
+	for name, change := range map[string]func(*orchestrator.ProvisionRequest){
+		"unknown service":   func(r *orchestrator.ProvisionRequest) { r.ServiceID = "x" },
+		"unknown plan":      func(r *orchestrator.ProvisionRequest) { r.PlanID = "x" },
+		"synchronous":       func(r *orchestrator.ProvisionRequest) { r.AcceptsIncomplete = false },
+		"no object":         func(r *orchestrator.ProvisionRequest) { r.Parameters = json.RawMessage(`[1]`) },
+		"unknown parameter": func(r *orchestrator.ProvisionRequest) { r.Parameters = json.RawMessage(`{"x":1}`) },
+		"a reference": func(r *orchestrator.ProvisionRequest) {
+			r.Context = json.RawMessage(`{"organization_name":"((/victim/password))"}`)
+		},
+		"empty id": func(r *orchestrator.ProvisionRequest) { r.InstanceID = "" },
+		"dots":     func(r *orchestrator.ProvisionRequest) { r.InstanceID = ".." },
+		"long id":  func(r *orchestrator.ProvisionRequest) { r.InstanceID = strings.Repeat("x", 256) },
+	} {
+		r := order("a")
+		change(&r)
+		want := serviceforge.Invalid
+		if name == "synchronous" {
+			want = serviceforge.AsyncRequired
+		}
+		if _, err := h.Provision(t.Context(), r); serviceforge.CodeOf(err) != want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if all := h.store.Summaries(); len(all) != 0 {
+		t.Errorf("stored: %v", all)
+	}
+}

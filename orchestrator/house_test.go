@@ -1,0 +1,203 @@
+package orchestrator_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/catalog"
+	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
+	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/store"
+	"github.com/serviceforge/serviceforge/users"
+)
+
+// TestMain makes the test binary its own Spiff child, as the program does.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "__spiff" {
+		os.Exit(releases.SpiffMain(os.Args[2:]))
+	}
+	os.Exit(m.Run())
+}
+
+// plain is a service release whose service needs no users.
+var plain = fstest.MapFS{
+	"service.yml": {Data: []byte(`
+format: 1
+name: plain
+version: "1.0.0"
+services:
+- id: service
+  name: plain
+  description: a service for tests
+  bindable: true
+  deployment_name_prefix: plain
+  bosh_release:
+    releases: [{name: plain, version: "1"}]
+    stemcells: [{alias: default, os: ubuntu-jammy}]
+    release_templates: {base_path: templates, templates: [deployment.yml], infrastructure_stubs: {default: default.yml}, deployment_stub: stub.yml}
+  secrets: {password: {type: password, length: 20}}
+  facts: {host: {instance_group: node, address: first}}
+  credentials: {host: (( sf.facts.host )), password: (( sf.secrets.password )), username: (( sf.user.name ))}
+  plans: [{id: plan, name: small, description: a plan}]
+`)},
+	"templates/default.yml": {Data: []byte("{}\n")},
+	"templates/stub.yml":    {Data: []byte("meta: {environment: NAME}\n")},
+	"templates/deployment.yml": {Data: []byte(`
+meta:
+  <<: (( &temporary ))
+  environment: (( merge ))
+name: (( meta.environment ))
+update: {canaries: 1, max_in_flight: 1, canary_watch_time: 1-2, update_watch_time: 1-2}
+instance_groups:
+- name: node
+  instances: 1
+  azs: (( sf.pool.azs ))
+  vm_type: (( sf.pool.vm_types.small ))
+  stemcell: default
+  networks: [{name: (( sf.pool.network )) }]
+  jobs: [{name: node, release: plain, properties: {password: (( sf.secrets.password )) }}]
+`)},
+}
+
+// house is everything an engine needs, with a scripted director.
+type house struct {
+	t        *testing.T
+	store    *store.Store
+	director *scripted
+	options  orchestrator.Options
+	*orchestrator.Engine
+}
+
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	dir := t.TempDir()
+	etcd, err := store.StartEmbedded(dir, "")
+	must(t, err)
+	t.Cleanup(etcd.Close)
+	keys, err := store.LoadKeyRing(filepath.Join(dir, "key"))
+	must(t, err)
+	quiet := slog.New(slog.DiscardHandler)
+	if testing.Verbose() {
+		quiet = slog.New(slog.NewTextHandler(t.Output(), nil))
+	}
+	s, err := store.Open(t.Context(), store.Options{Client: etcd.Client(), Keys: keys, Log: quiet, Exclusive: true})
+	must(t, err)
+	t.Cleanup(s.Close)
+	release, err := releases.Load(plain)
+	must(t, err)
+	offered, err := catalog.New(release.Offerings())
+	must(t, err)
+	pool, err := pools.Local()
+	must(t, err)
+	set, err := pools.NewSet(pool)
+	must(t, err)
+	program, err := filepath.Abs(os.Args[0])
+	must(t, err)
+	spiff := releases.NewSpiff(program, []string{"SERVICEFORGE_STATE=" + dir})
+	t.Cleanup(func() { _ = spiff.Close() })
+	drivers := users.New(quiet)
+	t.Cleanup(func() { _ = drivers.Close() })
+	h := &house{t: t, store: s, director: newScripted()}
+	h.options = orchestrator.Options{
+		Store: s, Catalog: offered, Releases: map[string]*releases.Release{release.Ref(): release}, Pools: set,
+		Directors: map[string]orchestrator.Director{pool.Name: h.director}, Users: drivers, Spiff: spiff, Log: quiet,
+		Now: time.Now, NewID: func() string { return ulid.Make().String() }, Name: "test", StrangerWait: -1,
+	}
+	h.Engine = orchestrator.New(h.options)
+	return h
+}
+
+// run starts an engine on the store, as a new process would; the result ends it.
+func (h *house) run() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	engine := orchestrator.New(h.options)
+	done.Go(func() { engine.Run(ctx) })
+	var once sync.Once
+	stop = func() {
+		once.Do(func() {
+			cancel()
+			done.Wait()
+		})
+	}
+	h.t.Cleanup(stop)
+	return stop
+}
+
+var cc = orchestrator.Caller{Platform: "cc", Actor: "platform cc"}
+
+func order(id string) orchestrator.ProvisionRequest {
+	return orchestrator.ProvisionRequest{Caller: cc, InstanceID: id, ServiceID: "service", PlanID: "plan", AcceptsIncomplete: true}
+}
+
+func (h *house) create(id string) orchestrator.Accepted {
+	h.t.Helper()
+	accepted, err := h.Provision(h.t.Context(), order(id))
+	must(h.t, err)
+	return accepted
+}
+
+func (h *house) remove(id string) orchestrator.Accepted {
+	h.t.Helper()
+	accepted, err := h.Deprovision(h.t.Context(), orchestrator.DeprovisionRequest{Caller: cc, InstanceID: id, AcceptsIncomplete: true})
+	must(h.t, err)
+	return accepted
+}
+
+// until polls, as a platform would, until the operation has ended.
+func (h *house) until(id, operation string, want serviceforge.OperationState) {
+	h.t.Helper()
+	last := eventually(h.t, func() (orchestrator.Progress, error) {
+		p, err := h.LastOperation(h.t.Context(), cc, id, operation)
+		if err == nil && p.State == serviceforge.InProgress {
+			err = fmt.Errorf("still %s", p.Description)
+		}
+		return p, err
+	})
+	if last.State != want {
+		i, _ := h.store.Instance(h.t.Context(), id)
+		h.t.Fatalf("%s: %s (%s), want %s; %s", id, last.State, last.Description, want, i.Operation.Cause)
+	}
+}
+
+// eventually repeats do until it has no error.
+func eventually[T any](t *testing.T, do func() (T, error)) T {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	for {
+		v, err := do()
+		if err == nil {
+			return v
+		}
+		select {
+		case <-deadline:
+			t.Fatalf("not within 30 s: %v", err)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(serviceforge.DetailOf(err))
+	}
+}
+
+func code(t *testing.T, err error, want serviceforge.Code) {
+	t.Helper()
+	if serviceforge.CodeOf(err) != want {
+		t.Fatalf("got error %v (code %q), want code %q", err, serviceforge.CodeOf(err), want)
+	}
+}

@@ -1,0 +1,253 @@
+package orchestrator_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/orchestrator"
+)
+
+// scripted is a director in memory. It keeps to what WIRE.md says a real one
+// does; steps of tasks happen when a test lets them.
+type scripted struct {
+	mu          sync.Mutex
+	deployments map[string]*deployment
+	tasks       []orchestrator.Task // by id, from 1
+	hold        bool                // deploy tasks do not end by themselves
+	outcome     []string            // states of the next deploy tasks; "" or none = done
+	calls       map[string]int
+	changed     chan struct{}
+	// fault is asked before and after each call; an error from "before" means
+	// that the call is not made, from "after" that its answer is lost.
+	fault func(when, call string) error
+}
+
+type deployment struct {
+	manifest []byte // of the last successful deploy
+	posts    int
+}
+
+func newScripted() *scripted {
+	return &scripted{deployments: map[string]*deployment{}, calls: map[string]int{}, changed: make(chan struct{}),
+		fault: func(string, string) error { return nil }}
+}
+
+// call counts a call and lets faults happen around it.
+func (d *scripted) call(name string, do func() error) error {
+	if err := d.fault("before", name); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.calls[name]++
+	err := do()
+	d.mu.Unlock()
+	if fault := d.fault("after", name); fault != nil {
+		return fault
+	}
+	return err
+}
+
+func lost(call string) error {
+	return serviceforge.Errorf(serviceforge.Unavailable, "the answer to %s is lost", call)
+}
+
+// task adds a task; d.mu is held.
+func (d *scripted) task(t orchestrator.Task) int {
+	t.ID = len(d.tasks) + 1
+	d.tasks = append(d.tasks, t)
+	d.tell()
+	return t.ID
+}
+
+func (d *scripted) tell() {
+	close(d.changed)
+	d.changed = make(chan struct{})
+}
+
+func (d *scripted) Deploy(_ context.Context, manifest []byte, contextID string) (id int, err error) {
+	err = d.call("Deploy", func() error {
+		name := nameOf(manifest)
+		if d.deployments[name] == nil {
+			d.deployments[name] = &deployment{}
+		}
+		d.deployments[name].posts++
+		state := orchestrator.TaskDone
+		if len(d.outcome) > 0 {
+			state, d.outcome = d.outcome[0], d.outcome[1:]
+		}
+		if d.hold {
+			state = orchestrator.TaskProcessing
+		}
+		if state == orchestrator.TaskDone {
+			d.deployments[name].manifest = manifest
+		}
+		id = d.task(orchestrator.Task{State: state, Deployment: name, ContextID: contextID, Result: "as scripted"})
+		return nil
+	})
+	return id, err
+}
+
+// nameOf reads the quoted name of a manifest.
+func nameOf(manifest []byte) string {
+	for line := range bytes.Lines(manifest) {
+		if rest, ok := strings.CutPrefix(string(line), `"name": "`); ok {
+			return strings.TrimSuffix(strings.TrimSpace(rest), `"`)
+		}
+	}
+	panic("no name in the manifest:\n" + string(manifest))
+}
+
+func (d *scripted) Delete(_ context.Context, name, contextID string) (id int, err error) {
+	err = d.call("Delete", func() error {
+		if d.deployments[name] == nil {
+			return serviceforge.Errorf(serviceforge.NotFound, "Deployment '%s' doesn't exist", name)
+		}
+		for _, t := range d.tasks {
+			if t.Deployment == name && t.State == orchestrator.TaskProcessing {
+				id = d.task(orchestrator.Task{State: orchestrator.TaskError, Deployment: name, ContextID: contextID, Result: "Failed to acquire lock"})
+				return nil
+			}
+		}
+		delete(d.deployments, name)
+		id = d.task(orchestrator.Task{State: orchestrator.TaskDone, Deployment: name, ContextID: contextID})
+		return nil
+	})
+	return id, err
+}
+
+func (d *scripted) Tasks(ctx context.Context, q orchestrator.TaskQuery) (found []orchestrator.Task, err error) {
+	changed := d.news()
+	list := func() error {
+		found = nil
+		for _, t := range slices.Backward(d.tasks) {
+			if (q.ContextID == "" || q.ContextID == t.ContextID) && (q.Deployment == "" || q.Deployment == t.Deployment) &&
+				(len(q.States) == 0 || slices.Contains(q.States, t.State)) && (q.Limit == 0 || len(found) < q.Limit) {
+				found = append(found, t)
+			}
+		}
+		return nil
+	}
+	if err = d.call("Tasks", list); err == nil && q.Wait > 0 && len(found) > 0 {
+		select { // Prefer: wait
+		case <-ctx.Done():
+		case <-changed:
+		case <-time.After(q.Wait):
+		}
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		_ = list()
+	}
+	return found, err
+}
+
+func (d *scripted) news() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.changed
+}
+
+func (d *scripted) Task(_ context.Context, id int) (t orchestrator.Task, err error) {
+	err = d.call("Task", func() error {
+		if id < 1 || id > len(d.tasks) {
+			return serviceforge.Errorf(serviceforge.NotFound, "Task %d not found", id)
+		}
+		t = d.tasks[id-1]
+		return nil
+	})
+	return t, err
+}
+
+func (d *scripted) Cancel(_ context.Context, id int) error {
+	return d.call("Cancel", func() error {
+		if d.tasks[id-1].State == orchestrator.TaskProcessing {
+			d.tasks[id-1].State = orchestrator.TaskCancelled
+			d.tell()
+		}
+		return nil
+	})
+}
+
+func (d *scripted) Manifest(_ context.Context, name string) (manifest []byte, err error) {
+	err = d.call("Manifest", func() error {
+		if d.deployments[name] == nil {
+			return serviceforge.Errorf(serviceforge.NotFound, "Deployment '%s' doesn't exist", name)
+		}
+		manifest = d.deployments[name].manifest
+		return nil
+	})
+	return manifest, err
+}
+
+func (d *scripted) Addresses(context.Context, string) (map[string][]string, error) {
+	return map[string][]string{"node": {"127.1.1.1", "127.1.1.2"}}, d.call("Addresses", func() error { return nil })
+}
+
+func (d *scripted) Events(context.Context, int, int64) (events []byte, err error) {
+	return []byte(`{"time":1,"error":{"code":450001,"message":"the whole reason"}}` + "\n"), d.call("Events", func() error { return nil })
+}
+
+// finish ends the running tasks of a deployment.
+func (d *scripted) finish() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.hold = false
+	for i, t := range d.tasks {
+		if t.State == orchestrator.TaskProcessing {
+			d.tasks[i].State = orchestrator.TaskDone
+			d.deployments[t.Deployment].manifest = fmt.Appendf(nil, "# serviceforge broker=x instance=y operation=%s\n", t.ContextID)
+		}
+	}
+	d.tell()
+}
+
+func (d *scripted) count(call string) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.calls[call]
+}
+
+// running counts the tasks that have not ended.
+func (d *scripted) running() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := 0
+	for _, t := range d.tasks {
+		if t.State == orchestrator.TaskProcessing {
+			n++
+		}
+	}
+	return n
+}
+
+// dieAt makes everything fail from the n-th moment (before or after a call) on,
+// as for a process that dies there; killed is closed then, moments counts them.
+func (d *scripted) dieAt(n int) (killed chan struct{}, moments func() int) {
+	killed = make(chan struct{})
+	var mu sync.Mutex
+	passed := 0
+	d.fault = func(_, call string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if passed++; passed == n {
+			close(killed)
+		}
+		if passed >= n {
+			return lost(call)
+		}
+		return nil
+	}
+	return killed, func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return passed
+	}
+}
+
+// live ends dieAt; no engine runs meanwhile.
+func (d *scripted) live() { d.fault = func(string, string) error { return nil } }
