@@ -32,6 +32,9 @@ func (e *Engine) parse(name, text string, cloudIDs []int) (*prepared, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := e.latestReleases(tree); err != nil {
+		return nil, err
+	}
 	cloudText, err := e.cloudConfig(cloudIDs)
 	if err != nil {
 		return nil, err
@@ -49,6 +52,21 @@ func (e *Engine) parse(name, text string, cloudIDs []int) (*prepared, error) {
 		return nil, err
 	}
 	return &prepared{name: name, manifest: m, cloud: cloud}, nil
+}
+
+// latestReleases makes sure that releases asked for at their latest version are
+// there at all: a director looks for them before it reads its cloud config.
+func (e *Engine) latestReleases(tree map[string]any) error {
+	entries, _ := tree["releases"].([]any)
+	for _, entry := range entries {
+		r, _ := entry.(map[string]any)
+		version, _ := r["version"].(string)
+		known := slices.ContainsFunc(e.Blobs.Catalog().Releases, func(o *manifest.Release) bool { return o.Name == r["name"] })
+		if strings.HasSuffix(version, "latest") && !known {
+			return bosherr.New(bosherr.ReleaseNotFound, "Release '%v' doesn't exist", r["name"])
+		}
+	}
+	return nil
 }
 
 func (e *Engine) lookup() manifest.Lookup {
