@@ -34,8 +34,8 @@ func (s *supervisor) apply(st State) error {
 		return err
 	}
 	for name, dir := range st.Packages {
-		if !plainName(name) || !plainName(dir) {
-			return fmt.Errorf("package %q in folder %q: not a name", name, dir)
+		if !plainName(name) || !filepath.IsLocal(dir) {
+			return fmt.Errorf("package %q in folder %q: not the name of a package and a path in the store", name, dir)
 		}
 		if _, err := os.Stat(filepath.Join(vcapDir, "data/packages", dir)); err != nil {
 			return fmt.Errorf("package %s: %w", name, err)

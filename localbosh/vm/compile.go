@@ -39,6 +39,9 @@ func (h *Host) Compile(ctx context.Context, c Compile) (output string, err error
 	if err := os.MkdirAll(c.Target, 0o755); err != nil {
 		return "", err
 	}
+	if err := os.Chmod(c.Target, 0o755); err != nil { // vcap must get in, whatever the umask
+		return "", err
+	}
 	if _, err := os.Stat(filepath.Join(c.Source, "packaging")); errors.Is(err, os.ErrNotExist) {
 		return "", nil
 	}

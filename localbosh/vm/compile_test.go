@@ -115,3 +115,31 @@ func TestLogs(t *testing.T) {
 		t.Errorf("%q", files)
 	}
 }
+
+func TestRotationKeepsTheWritersFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.log")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, text := range []string{"one", "two", "three", "four", "five"} {
+		if _, err := f.WriteString(text); err != nil {
+			t.Fatal(err)
+		}
+		if text == "five" {
+			break
+		}
+		if err := vm.RotateFile(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for suffix, want := range map[string]string{"": "five", ".1": "four", ".2": "three", ".3": "two"} {
+		if b, err := os.ReadFile(path + suffix); err != nil || string(b) != want {
+			t.Errorf("%s: %q, %v", suffix, b, err)
+		}
+	}
+	if _, err := os.Stat(path + ".4"); err == nil {
+		t.Error("too many are kept")
+	}
+}

@@ -189,6 +189,9 @@ func (h *Host) furnish(dir string, spec Spec) error {
 	if err := os.MkdirAll(h.Packages, 0o755); err != nil {
 		return err
 	}
+	if err := os.Chmod(h.Packages, 0o755); err != nil { // vcap must get in, whatever the umask
+		return err
+	}
 	v.Binds = []bind{{Source: h.Packages, Target: vcapDir + "/data/packages"}}
 	if spec.Store != "" {
 		if err := os.MkdirAll(spec.Store, 0o755); err != nil {

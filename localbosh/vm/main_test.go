@@ -34,6 +34,11 @@ func TestMain(m *testing.M) {
 			os.Exit(vm.ChpstMain(rest))
 		case "__true":
 			os.Exit(0)
+		case "__probe":
+			if err := host(rest[0]).Probe(context.Background()); err != nil {
+				fmt.Println(err)
+			}
+			os.Exit(0)
 		case "__creator":
 			os.Exit(creator(rest[0], rest[1]))
 		case "__listen":

@@ -28,7 +28,9 @@ func (s *supervisor) supervise(p *proc, r *run) {
 	for _, dep := range p.after {
 		<-dep.tried
 	}
-	s.keep(p, r, once)
+	if !r.stopping() {
+		s.keep(p, r, once)
+	}
 	s.set(p, func() { p.State, p.PID, p.Reason, p.Hopeless = Stopped, 0, "", false })
 }
 

@@ -225,29 +225,33 @@ func (s *supervisor) shutdown(grace time.Duration) {
 
 // start starts the processes and waits until each was tried once.
 func (s *supervisor) start() {
+	for _, p := range s.begin() {
+		<-p.tried
+	}
+}
+
+// begin starts the processes. It does not wait: a hook that hangs must not keep
+// a stop from coming through.
+func (s *supervisor) begin() []*proc {
 	s.order.Lock()
 	defer s.order.Unlock()
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.started != nil {
-		s.mu.Unlock()
-		return
+		return nil
 	}
 	r := &run{stop: make(chan struct{})}
 	s.started = r
-	procs := s.procs
-	for _, p := range procs {
+	for _, p := range s.procs {
 		p.tried, p.gone = make(chan struct{}), make(chan struct{})
-		p.Process.Restarts = 0
+		p.Restarts = 0
 	}
-	s.bump()
-	s.mu.Unlock()
-	for _, p := range procs {
+	for _, p := range s.procs {
 		r.over.Add(1)
 		go s.supervise(p, r)
 	}
-	for _, p := range procs {
-		<-p.tried
-	}
+	s.bump()
+	return s.procs
 }
 
 // halt stops the processes and waits until all are gone. A zero deadline leaves

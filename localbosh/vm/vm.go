@@ -28,7 +28,8 @@ type Host struct {
 	// VMs is the folder that holds one folder per VM, below State.
 	VMs string
 	// Packages is the store of compiled packages: one folder per fingerprint.
-	// It is bound read-only into every VM and may grow while they run.
+	// It is bound read-only into every VM and may grow while they run. It and
+	// what is in it must be readable for others than the owner (vcap).
 	Packages string
 	// Env is put into the environment of every process of a VM or a
 	// compilation, as KEY=VALUE (SERVICEFORGE_STATE=<state folder>).
@@ -77,7 +78,7 @@ type Job struct {
 // State is what a VM is asked to hold (the agent's apply spec).
 type State struct {
 	Jobs []Job `json:"jobs"`
-	// Packages maps a package's name to its folder's name below Host.Packages.
+	// Packages maps a package's name to its folder, relative to Host.Packages.
 	Packages map[string]string `json:"packages,omitempty"`
 	// Hosts maps an address to its names; they are added to the VM's hosts file.
 	Hosts map[string][]string `json:"hosts,omitempty"`

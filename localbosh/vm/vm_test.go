@@ -63,6 +63,27 @@ func TestProbe(t *testing.T) {
 	}
 }
 
+// The two machines on which no VM can run are made with a user namespace
+// around the prober: its limits and mounts are its own.
+func TestProbeSaysWhatToDo(t *testing.T) {
+	for name, c := range map[string]struct{ spoil, want string }{
+		"no user namespaces": {"echo 0 > /proc/sys/user/max_user_namespaces", "sysctl user.max_user_namespaces="},
+		"a masked /proc":     {"mount -t tmpfs none /proc/sys", "systempaths=unconfined"},
+	} {
+		h := newHost(t)
+		cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", c.spoil+" && exec "+h.Program+" __probe "+h.State)
+		cmd.SysProcAttr = &syscall.SysProcAttr{
+			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+			UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
+			GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
+		}
+		out, err := cmd.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), c.want) || strings.Count(string(out), "\n") != 1 {
+			t.Errorf("%s: %v: %s", name, err, out)
+		}
+	}
+}
+
 func TestProcessRunsAsVcapInItsOwnWorld(t *testing.T) {
 	h := newHost(t)
 	store := filepath.Join(h.State, "disks", "d1")
@@ -189,6 +210,25 @@ processes:
 		t.Fatal(err)
 	}
 	running(t, v)
+}
+
+func TestStopComesThroughAHangingHook(t *testing.T) {
+	h := newHost(t)
+	job := bpmJob("hang", "processes: [{name: hang, executable: /bin/true, hooks: {pre_start: /var/vcap/jobs/hang/bin/hook}}]", "hang")
+	job.Files = append(job.Files, vm.File{Path: "bin/hook", Data: []byte("#!/bin/sh\necho hanging\nsleep 1000\n")})
+	v := create(t, h, vm.Spec{CID: "vm-1"})
+	if err := v.Apply(t.Context(), vm.State{Jobs: []vm.Job{{Name: "bpm"}, job}}); err != nil {
+		t.Fatal(err)
+	}
+	begun := make(chan error, 1)
+	go func() { begun <- v.Start(context.Background()) }()
+	read(t, v, "/var/vcap/sys/log/hang/hang.stdout.log", "hanging")
+	if err := errors.Join(v.Stop(t.Context()), <-begun); err != nil {
+		t.Error(err)
+	}
+	if st, err := v.Status(t.Context()); err != nil || st.JobState != vm.Stopped {
+		t.Errorf("%+v, %v", st, err)
+	}
 }
 
 func TestMonitDecidesWhatRuns(t *testing.T) {
