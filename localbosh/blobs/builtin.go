@@ -62,3 +62,11 @@ func nativeBPM(r *manifest.Release) {
 		j.Templates, j.Packages = nil, nil
 	}
 }
+
+// BuiltIn says whether a release or stemcell came with the director, so that it cannot be deleted.
+func (s *Store) BuiltIn(name, version string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := name + "/" + version
+	return s.builtIn["release "+id] || s.builtIn["stemcell "+id]
+}

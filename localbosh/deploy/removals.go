@@ -120,14 +120,14 @@ func (e *Engine) Unused(args CleanUpArgs) Unused {
 	for _, r := range slices.Backward(e.Blobs.Releases()) {
 		v := NameVersion{r.Name, r.Version}
 		releases[r.Name] = append(releases[r.Name], v)
-		if len(releases[r.Name]) > keep && len(e.ReleaseUsers(v.Name, v.Version)) == 0 {
+		if len(releases[r.Name]) > keep && !e.Blobs.BuiltIn(v.Name, v.Version) && len(e.ReleaseUsers(v.Name, v.Version)) == 0 {
 			u.Releases = append(u.Releases, v)
 		}
 	}
 	stemcells := map[string]int{}
 	for _, s := range slices.Backward(e.Blobs.Stemcells()) {
 		stemcells[s.Name]++
-		if stemcells[s.Name] > keep && len(e.StemcellUsers(s.Name, s.Version)) == 0 {
+		if stemcells[s.Name] > keep && !e.Blobs.BuiltIn(s.Name, s.Version) && len(e.StemcellUsers(s.Name, s.Version)) == 0 {
 			u.Stemcells = append(u.Stemcells, NameVersion{s.Name, s.Version})
 		}
 	}

@@ -86,6 +86,9 @@ func logger(t *testing.T) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: level}))
 }
 
+// newDirector is localbosh.New.
+func newDirector(o localbosh.Options) (*localbosh.Director, error) { return localbosh.New(o) }
+
 func (d *director) start() {
 	d.t.Helper()
 	var err error
