@@ -65,8 +65,8 @@ func nativeBPM(r *manifest.Release) {
 
 // BuiltIn says whether a release or stemcell came with the director, so that it cannot be deleted.
 func (s *Store) BuiltIn(name, version string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	id := name + "/" + version
 	return s.builtIn["release "+id] || s.builtIn["stemcell "+id]
 }
