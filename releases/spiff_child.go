@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/mandelsoft/spiff/dynaml"
 	"github.com/mandelsoft/spiff/spiffing"
 	"golang.org/x/sys/unix"
 )
@@ -58,7 +59,10 @@ func SpiffMain(args []string) int {
 	return 0
 }
 
+// limitSelf leaves the process nothing that a template could use or use up.
 func limitSelf() error {
+	os.Clearenv() // Spiff's env() works in every mode, from a copy
+	dynaml.ReloadEnv()
 	debug.SetGCPercent(400) // short life: collect late; the limit stands
 	for resource, limit := range map[int]uint64{unix.RLIMIT_DATA: childData, unix.RLIMIT_CPU: childCPU, unix.RLIMIT_CORE: 0} {
 		if err := unix.Setrlimit(resource, &unix.Rlimit{Cur: limit, Max: limit}); err != nil {

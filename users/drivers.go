@@ -100,7 +100,7 @@ func (d *Drivers) with(ctx context.Context, s Service, do func(context.Context, 
 	defer cancel()
 	var err error
 	for attempt := range attempts {
-		if attempt > 0 && !pause(ctx, time.Duration(attempt)*50*time.Millisecond) {
+		if attempt > 0 && !pause(ctx, time.Duration(attempt)*20*time.Millisecond) {
 			break
 		}
 		var k *session
