@@ -81,7 +81,7 @@ const (
 	JobUnknownAvailabilityZone          = 140018
 	InstanceGroupAmbiguousEnv           = 140019
 	V1DeprecatedJob                     = 140025
-	InstanceGroupUnknownVMExtension     = 140026
+	InstanceGroupBadVMConfiguration     = 140022
 	JobNotInRelease                     = 140029
 	JobUnknownNetwork                   = 150001
 	JobNetworkInstanceIPMismatch        = 150002

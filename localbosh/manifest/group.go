@@ -209,10 +209,10 @@ func (gp *groupParser) parseVM() {
 	case gp.err != nil:
 		return
 	case !gp.has("vm_type") && !gp.has("vm_resources"):
-		gp.fail(140022, "Instance group '%s' is missing either 'vm_type' or 'vm_resources' or 'resource_pool' section.", g.Name)
+		gp.fail(bosherr.InstanceGroupBadVMConfiguration, "Instance group '%s' is missing either 'vm_type' or 'vm_resources' section.", g.Name)
 		return
 	case gp.has("vm_type") && gp.has("vm_resources"):
-		gp.fail(140022, "Instance group '%s' can only specify one of 'resource_pool', 'vm_type' or 'vm_resources' keys.", g.Name)
+		gp.fail(bosherr.InstanceGroupBadVMConfiguration, "Instance group '%s' can only specify 'vm_type' or 'vm_resources' keys.", g.Name)
 		return
 	}
 	if gp.has("vm_type") {
@@ -224,7 +224,7 @@ func (gp *groupParser) parseVM() {
 	for _, name := range gp.optStrings("vm_extensions") {
 		x := gp.p.cloud.vmExtension(name)
 		if x == nil {
-			gp.fail(bosherr.InstanceGroupUnknownVMExtension, "Instance group '%s' references an unknown vm extension '%s'", g.Name, name)
+			gp.fail(bosherr.DirectorError, "The vm_extension '%s' has not been configured in cloud-config.", name)
 			return
 		}
 		g.VMExtensions = append(g.VMExtensions, x)

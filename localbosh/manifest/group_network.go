@@ -115,4 +115,3 @@ func (g *InstanceGroup) addressNetwork() string {
 	}
 	return g.Networks[0].Name
 }
-

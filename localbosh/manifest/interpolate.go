@@ -90,7 +90,7 @@ func InterpolateManifest(tree map[string]any, director, deployment string, looku
 	var errs []string
 	out := in.walk(tree, nil, &errs)
 	if len(errs) > 0 {
-		return nil, in.failure(unique(errs))
+		return nil, in.failure(in.report(errs))
 	}
 	return out.(map[string]any), nil
 }
@@ -101,15 +101,24 @@ func (in *interpolator) tree(v any) (any, []string) {
 		v = map[string]any{}
 	}
 	out := in.walk(v, []string{"-"}, &errs)
-	return out, unique(errs)
+	return out, in.report(errs)
 }
 
-func unique(errs []string) []string {
+// report is how the director tells what it could not fetch: all of it, as a list; without a config server the
+// first one alone.
+func (in *interpolator) report(errs []string) []string {
 	if len(errs) == 0 {
 		return nil
 	}
+	if in.lookup == nil {
+		return errs[:1]
+	}
 	slices.Sort(errs)
-	return slices.Compact(errs)
+	errs = slices.Compact(errs)
+	for i := range errs {
+		errs[i] = "- " + errs[i]
+	}
+	return errs
 }
 
 func (in *interpolator) walk(v any, path []string, errs *[]string) any {

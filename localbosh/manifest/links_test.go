@@ -266,7 +266,7 @@ func TestVariables(t *testing.T) {
 		"((a//b))":           "Placeholder name 'a//b' must not contain two consecutive forward slashes",
 	} {
 		_, err := manifest.Interpolate(map[string]any{"x": []any{name}}, "LabDirector", "d", w.lookup)
-		wantError(t, err, 540001, want)
+		wantError(t, err, 540001, "- "+want)
 	}
 	_, err := manifest.InterpolateManifest(map[string]any{"name": "((x))"}, "LabDirector", "d", nil)
 	wantError(t, err, 540009, "Failed to fetch variable '/LabDirector/d/x' from config server: Director is not configured with a config server")

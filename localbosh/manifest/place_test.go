@@ -136,7 +136,7 @@ func TestPlacementRefusals(t *testing.T) {
 		{"same name", deployment(group("g_1", 1, "z1", n, ""), group("g-1", 1, "z1", n, "")), 190009, "Invalid instance group name 'g-1', canonical name already taken"},
 		{"lifecycle", deployment(group("g", 1, "z1", n, ", lifecycle: daemon")), 140011, "Invalid lifecycle 'daemon' for 'g', valid lifecycle profiles are: service, errand"},
 		{"two disks", deployment(group("g", 1, "z1", n, ", persistent_disk: 5, persistent_disk_type: small")), 140013, "Instance group 'g' specifies more than one of the following keys: 'persistent_disk', 'persistent_disk_type', 'persistent_disk_pool' and 'persistent_disks'. Choose one."},
-		{"extension", deployment(group("g", 1, "z1", n, ", vm_extensions: [nope]")), 140026, "Instance group 'g' references an unknown vm extension 'nope'"},
+		{"extension", deployment(group("g", 1, "z1", n, ", vm_extensions: [nope]")), 100, "The vm_extension 'nope' has not been configured in cloud-config."},
 		{"type of instances", deployment(strings.Replace(group("g", 1, "z1", n, ""), "instances: 1", "instances: many", 1)), 40000, `Property 'instances' value ("many") did not match the required type 'Integer'`},
 		{"migrated and there", deployment(group("a", 1, "z1", n, ""), group("b", 1, "z1", n, ", migrated_from: [{name: a}]")), 190018,
 			"Failed to migrate instance group 'a' to 'b'. A deployment can not migrate an instance group and also specify it. Please remove instance group 'a'."},
