@@ -1,0 +1,273 @@
+package osb_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience is how long anything may take that is waited for.
+const patience = 2 * time.Minute
+
+// platform is a platform with a broker of its own.
+type platform struct {
+	url    string
+	state  string
+	strict bool
+	client *http.Client
+}
+
+// startBroker runs `serviceforge dev` in a temporary folder, on free ports and
+// addresses, and makes sure that nothing of it is left when the test ends.
+func startBroker(t *testing.T, strict bool) *platform {
+	t.Helper()
+	tmp, err := os.MkdirTemp("", "osb") // short: sockets live below it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(tmp) })
+	var out bytes.Buffer
+	command := exec.Command(program, "dev", "--ephemeral", "--listen", "127.0.0.1:0", "--bosh-listen", "127.0.0.1:0",
+		"--network", fmt.Sprintf("127.%d.%d.0/24", 16+rand.IntN(40), rand.IntN(256)),
+		fmt.Sprintf("--broker-require-api-version=%v", strict))
+	command.Env = append(os.Environ(), "TMPDIR="+tmp)
+	command.Stdout, command.Stderr = &out, &out
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	exited := make(chan error, 1)
+	go func() { exited <- command.Wait() }()
+	p := &platform{strict: strict, client: &http.Client{Transport: &http.Transport{ExpectContinueTimeout: time.Second}}}
+	t.Cleanup(func() {
+		_ = command.Process.Signal(syscall.SIGTERM)
+		select {
+		case err := <-exited:
+			if err != nil {
+				t.Errorf("dev ended with %v:\n%s", err, &out)
+			}
+		case <-time.After(patience):
+			_ = command.Process.Kill()
+			t.Errorf("dev does not end:\n%s", &out)
+		}
+		if left := processesWith("SERVICEFORGE_STATE=" + p.state); p.state != "" && len(left) > 0 {
+			t.Errorf("processes are left: %v", left)
+		}
+		if left, _ := os.ReadDir(tmp); len(left) > 0 {
+			t.Errorf("files are left: %v", left)
+		}
+		if t.Failed() {
+			t.Logf("dev said:\n%s", &out)
+		}
+	})
+	eventually(t, "dev is ready", func() bool {
+		select {
+		case err := <-exited:
+			t.Fatalf("dev ended: %v\n%s", err, &out)
+		default:
+		}
+		files, _ := filepath.Glob(filepath.Join(tmp, "serviceforge-*", "broker.json"))
+		if len(files) != 1 {
+			return false
+		}
+		content, err := os.ReadFile(files[0])
+		if err != nil {
+			return false
+		}
+		var endpoint struct{ URL string }
+		if json.Unmarshal(content, &endpoint) != nil {
+			return false
+		}
+		p.url, p.state = endpoint.URL, filepath.Dir(files[0])
+		return true
+	})
+	return p
+}
+
+// processesWith lists the processes that carry a variable in their environment.
+func processesWith(variable string) []string {
+	var found []string
+	files, _ := filepath.Glob("/proc/[0-9]*/environ")
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err == nil && strings.Contains("\x00"+string(content), "\x00"+variable+"\x00") {
+			found = append(found, filepath.Base(filepath.Dir(file)))
+		}
+	}
+	return found
+}
+
+// eventually polls until something is so.
+func eventually(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	end := time.NewTimer(patience)
+	defer end.Stop()
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for !so() {
+		select {
+		case <-again.C:
+		case <-end.C:
+			t.Fatalf("not within %s: %s", patience, what)
+		}
+	}
+}
+
+// serviceforge runs a CLI command against this broker.
+func (p *platform) serviceforge(t *testing.T, args ...string) string {
+	t.Helper()
+	command := exec.Command(program, append(args, "--state", p.state)...)
+	command.Env = clientEnvironment()
+	var side bytes.Buffer
+	command.Stderr = &side
+	out, err := command.Output()
+	if err != nil {
+		t.Fatalf("%v: %v\n%s%s", args, err, out, &side)
+	}
+	return string(out)
+}
+
+// clientEnvironment is ours without what would lead to another broker.
+func clientEnvironment() []string {
+	var kept []string
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "SB_BROKER_") && !strings.HasPrefix(v, "SERVICEFORGE_") {
+			kept = append(kept, v)
+		}
+	}
+	return kept
+}
+
+// row is one line of the table: a request and what has to come back.
+type row struct {
+	lines  string // of the checklist
+	name   string
+	method string
+	path   string // below /v2, as it is sent
+	body   string
+	header map[string]string // "" leaves a header out
+	status int
+	check  func(t *testing.T, a answer)
+}
+
+type answer struct {
+	status int
+	header http.Header
+	text   string
+	json   map[string]any
+}
+
+func (a answer) string(key string) string {
+	s, _ := a.json[key].(string)
+	return s
+}
+
+func (p *platform) table(t *testing.T, rows []row) {
+	t.Helper()
+	for _, r := range rows {
+		t.Run(r.lines+" "+r.name, func(t *testing.T) { p.row(t, r) })
+	}
+}
+
+// row sends the request of a row and checks the answer, and what holds for
+// every answer: lines 11, 20, 27 and 212.
+func (p *platform) row(t *testing.T, r row) answer {
+	t.Helper()
+	a := p.send(t, r)
+	if a.status != r.status {
+		t.Fatalf("%s %s: %d, want %d: %s", r.method, r.path, a.status, r.status, a.text)
+	}
+	if a.header.Get("X-Broker-API-Request-Identity") != "request-1" {
+		t.Error("line 11: the request identity is not echoed")
+	}
+	if a.header.Get("Content-Type") != "application/json" {
+		t.Errorf("line 27: Content-Type %q", a.header.Get("Content-Type"))
+	}
+	if a.json == nil {
+		t.Fatalf("line 212: not a JSON object: %s", a.text)
+	}
+	if code, present := a.json["error"]; present && a.status != http.StatusForbidden && !camelCase.MatchString(fmt.Sprint(code)) {
+		t.Errorf("line 20: error %q", code)
+	}
+	if d, present := a.json["description"]; present && d == "" || !present && a.status >= 400 && a.status != http.StatusGone && a.status != http.StatusForbidden {
+		t.Errorf("line 20: no description: %s", a.text)
+	}
+	if r.check != nil {
+		r.check(t, a)
+	}
+	return a
+}
+
+var camelCase = regexp.MustCompile(`^[A-Z][A-Za-z]*$`)
+
+func (p *platform) send(t *testing.T, r row) answer {
+	t.Helper()
+	var content io.Reader
+	if r.body != "" {
+		content = strings.NewReader(r.body)
+	}
+	request, err := http.NewRequest(r.method, p.url, content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, query, _ := strings.Cut("/v2"+r.path, "?")
+	request.URL.Opaque, request.URL.RawQuery = path, query
+	request.SetBasicAuth("cc", "secret")
+	request.Header.Set("X-Broker-API-Version", "2.17")
+	request.Header.Set("X-Broker-API-Request-Identity", "request-1")
+	if r.body != "" {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	for name, value := range r.header {
+		request.Header.Set(name, value)
+		if value == "" {
+			request.Header.Del(name)
+		}
+	}
+	response, err := p.client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := answer{status: response.StatusCode, header: response.Header, text: string(text)}
+	_ = json.Unmarshal(text, &a.json)
+	return a
+}
+
+// finished polls last_operation until it is done.
+func (p *platform) finished(t *testing.T, id, operation string) answer {
+	t.Helper()
+	var last answer
+	eventually(t, "the operation on "+id+" is done", func() bool {
+		last = p.send(t, row{method: "GET", path: "/service_instances/" + id + "/last_operation?operation=" + operation})
+		if last.status != http.StatusOK {
+			t.Fatalf("lines 83, 92: %d %s", last.status, last.text)
+		}
+		switch last.string("state") {
+		case "in progress":
+			if last.header.Get("Retry-After") == "" {
+				t.Error("line 91: no Retry-After")
+			}
+			return false
+		case "succeeded", "failed":
+			return true
+		}
+		t.Fatalf("line 87: %s", last.text)
+		return true
+	})
+	return last
+}
