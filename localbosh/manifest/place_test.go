@@ -165,6 +165,11 @@ func TestErrandAndIgnore(t *testing.T) {
 	if err != nil || names(p) != "g/id-1(0)z1@127.1.0.5* g/id-2(1)z1@127.1.0.6 e/id-3(0)z2@127.2.0.2*" {
 		t.Errorf("%v, %v", names(p), err)
 	}
+	w.previous[2].Networks = p.Groups[1].Instances[0].Networks
+	if got := names(w.deploy(text)); !strings.HasSuffix(got, "e/id-3(0)z2@127.2.0.2*") {
+		t.Errorf("an errand that is kept alive lost its address: %s", got)
+	}
+	w.previous = w.previous[:2]
 	w.previous[1].Ignore = true
 	_, err = w.plan([]byte(deployment(group("g", 0, "z1", "{name: default}", ""))))
 	wantError(t, err, 190020, "Instance Group 'g' has 1 ignored instance(s). 0 instance(s) of that instance group were requested. Deleting ignored instances is not allowed.")

@@ -67,7 +67,8 @@ type Request struct {
 	Domain string
 	// DynamicRange is where instances on dynamic networks get addresses from.
 	DynamicRange netip.Prefix
-	// Errands are the errand groups about to run: only then do their instances have addresses.
+	// Errands are the errand groups about to run: only then do their instances get addresses. They keep them
+	// until the caller takes Networks from the stored instance, as it removes the VM.
 	Errands []string
 	// NewID makes the UUID of a new instance.
 	NewID func() string

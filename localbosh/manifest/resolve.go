@@ -255,14 +255,15 @@ func (v *resolver) dropOthers(claimed map[string]bool) error {
 }
 
 // reserveAll gives every instance its addresses: first those that stay, then static ones, then new ones in the
-// order of groups and indexes. Errand groups get theirs only when the errand runs.
+// order of groups and indexes. Instances of errand groups get theirs only when the errand runs, and keep them while
+// they have them (keep-alive).
 func (v *resolver) reserveAll() error {
 	for _, step := range []func(*PlannedInstance, *Network, *InstanceNetwork) error{v.keepIP, v.staticIP, v.newIP} {
 		for _, g := range v.plan.Groups {
-			if g.Errand() && !slices.Contains(v.Errands, g.Name) {
-				continue
-			}
 			for _, i := range g.Instances {
+				if g.Errand() && !slices.Contains(v.Errands, g.Name) && (i.Previous == nil || len(i.Previous.IPs()) == 0) {
+					continue
+				}
 				if i.Networks == nil {
 					i.Networks = make([]InstanceNetwork, len(g.Networks))
 				}
