@@ -131,6 +131,9 @@ func (s *supervisor) startBPM(p *proc, r *run, job, name string) (*child, unix.S
 	if err != nil {
 		return nil, 0, err
 	}
+	if c.capped {
+		s.warnOnce("bpm.yml: limits.open_files is above the machine's hard limit, which is used", "job", job, "process", q.Name, "open_files", q.Limits.OpenFiles)
+	}
 	sig := unix.SIGTERM
 	if strings.HasSuffix(strings.ToUpper(q.ShutdownSignal), "INT") {
 		sig = unix.SIGINT

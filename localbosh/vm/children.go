@@ -20,14 +20,16 @@ type launch struct {
 	dir            string
 	vcap           bool // run as vcap instead of root
 	stdout, stderr *os.File
-	openFiles      uint64 // soft and hard NOFILE; 0 leaves them
+	openFiles      uint64 // soft and hard NOFILE, at most what the machine allows; 0 leaves them
 }
 
 // child is a process that was launched.
 type child struct {
 	pid  int
 	done chan struct{} // closed when it was reaped
-	exit syscall.WaitStatus
+	// capped is set when launch.openFiles was above what the machine allows.
+	capped bool
+	exit   syscall.WaitStatus
 }
 
 // code is the exit code as a shell reports it.
@@ -108,40 +110,42 @@ func (cs *children) start(l launch) (*child, error) {
 	}
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	restore, err := limitOpenFiles(l.openFiles)
-	if err != nil {
-		return nil, err
-	}
+	capped, restore := limitOpenFiles(l.openFiles)
 	pid, err := syscall.ForkExec(path, l.argv, attr)
 	restore(pid)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	c := &child{pid: pid, done: make(chan struct{})}
+	c := &child{pid: pid, done: make(chan struct{}), capped: capped}
 	cs.known[pid] = c
 	return c, nil
 }
 
+// defaultOpenFiles is the soft NOFILE of processes that ask for nothing, as on
+// any Linux; the hard limit stays the machine's.
+const defaultOpenFiles = 1024
+
 // limitOpenFiles sets the limit that the next child inherits. restore puts the
 // own one back and lowers the child's hard limit, where the kernel lets it.
-func limitOpenFiles(n uint64) (restore func(pid int), err error) {
-	if n == 0 {
-		return func(int) {}, nil
-	}
+func limitOpenFiles(n uint64) (capped bool, restore func(pid int)) {
 	var own syscall.Rlimit
 	if err := syscall.Getrlimit(unix.RLIMIT_NOFILE, &own); err != nil {
-		return nil, err
+		return n != 0, func(int) {}
 	}
 	want := syscall.Rlimit{Cur: n, Max: max(n, own.Max)}
-	if err := syscall.Setrlimit(unix.RLIMIT_NOFILE, &want); err != nil {
-		return nil, fmt.Errorf("limits.open_files: %d is above the machine's hard limit %d: %w", n, own.Max, err)
+	if n == 0 {
+		want.Cur = min(defaultOpenFiles, own.Max)
 	}
-	return func(pid int) {
-		if pid > 0 {
+	if err := syscall.Setrlimit(unix.RLIMIT_NOFILE, &want); err != nil {
+		capped, n = true, min(n, own.Max)
+		syscall.Setrlimit(unix.RLIMIT_NOFILE, &syscall.Rlimit{Cur: n, Max: own.Max})
+	}
+	return capped, func(pid int) {
+		if pid > 0 && n > 0 {
 			unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: n}, nil)
 		}
 		syscall.Setrlimit(unix.RLIMIT_NOFILE, &own)
-	}, nil
+	}
 }
 
 // lookPath finds a program without a slash in the PATH of env.

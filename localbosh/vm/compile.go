@@ -57,7 +57,7 @@ func (h *Host) Compile(ctx context.Context, c Compile) (output string, err error
 		Argv: []string{"bash", "-x", "packaging"},
 		Dir:  source,
 		Env: []string{
-			"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:" + vcapDir + "/bosh/bin", "HOME=/root", "LANG=en_US.UTF-8",
+			"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:" + vcapDir + "/bosh/bin", "HOME=/tmp", "LANG=en_US.UTF-8",
 			"BOSH_COMPILE_TARGET=" + source, "BOSH_INSTALL_TARGET=" + target,
 			"BOSH_PACKAGE_NAME=" + c.Name, "BOSH_PACKAGE_VERSION=" + c.Version,
 		},

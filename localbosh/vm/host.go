@@ -36,8 +36,8 @@ func (h *Host) Create(ctx context.Context, spec Spec) (*VM, error) {
 		return nil, fmt.Errorf("vm: %q cannot be a CID", spec.CID)
 	}
 	dir := h.dir(spec.CID)
-	if readStamp(filepath.Join(dir, pidFile)).alive() {
-		return h.Adopt(ctx, spec.CID)
+	if v, err := h.Adopt(ctx, spec.CID); !errors.Is(err, ErrGone) {
+		return v, err
 	}
 	if err := h.furnish(dir, spec); err != nil {
 		return nil, fmt.Errorf("vm %s: %w", spec.CID, err)

@@ -23,6 +23,7 @@ import (
 const (
 	configFile = "vm.json"
 	pidFile    = "run/pid"
+	lockFile   = "run/lock"
 	socketFile = "run/agent.sock"
 	logFile    = "supervisor.log"
 )
@@ -43,6 +44,7 @@ type supervisor struct {
 	log      *slog.Logger
 	children *children
 	hostPID  int
+	lock     *os.File
 	rules    map[string]bool // warnings that were given
 	trim     *time.Timer     // gives memory back after a while
 
@@ -100,17 +102,16 @@ func catchSignals() {
 
 // boot registers the supervisor in the VM's folder, opens its socket there, and
 // enters the VM's view.
-func boot(dir string) (*supervisor, net.Listener, error) {
-	s := &supervisor{log: slog.New(slog.NewTextHandler(os.Stderr, nil)), changed: make(chan struct{}), rules: map[string]bool{}}
+func boot(dir string) (s *supervisor, l net.Listener, err error) {
+	s = &supervisor{log: slog.New(slog.NewTextHandler(os.Stderr, nil)), changed: make(chan struct{}), rules: map[string]bool{}}
 	if err := readJSON(filepath.Join(dir, configFile), &s.config); err != nil {
 		return nil, nil, err
 	}
-	if err := register(filepath.Join(dir, pidFile)); err != nil {
+	if s.lock, err = register(dir); err != nil {
 		return nil, nil, err
 	}
 	s.hostPID = readStamp(filepath.Join(dir, pidFile)).pid
-	l, err := listen(filepath.Join(dir, socketFile))
-	if err != nil {
+	if l, err = listen(filepath.Join(dir, socketFile)); err != nil {
 		return nil, nil, err
 	}
 	if err := s.config.View.enter(); err != nil {
@@ -129,24 +130,30 @@ func boot(dir string) (*supervisor, net.Listener, error) {
 
 // register stores the pid, unless the creator has died: then nobody would know
 // of this process, and it must not go on. A creator that dies later finds the
-// file when it starts again.
-func register(file string) error {
+// file when it starts again. The lock, held for life, lets one supervisor at a
+// time get here: such a left one ends before its successor's turn.
+func register(dir string) (lock *os.File, err error) {
 	gone := func() bool {
 		fds := []unix.PollFd{{Fd: 3, Events: unix.POLLIN}}
 		n, err := unix.Poll(fds, 0)
 		return n > 0 && err == nil && fds[0].Revents&(unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) != 0
 	}
+	if lock, err = os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return nil, err
+	}
 	if gone() {
-		return errors.New("the creator is gone")
+		return nil, errors.New("the creator is gone")
 	}
-	if err := writeStamp(file); err != nil {
-		return err
+	if err := writeStamp(filepath.Join(dir, pidFile)); err != nil {
+		return nil, err
 	}
 	if gone() {
-		os.Remove(file)
-		return errors.New("the creator is gone")
+		return nil, errors.New("the creator is gone")
 	}
-	return nil
+	return lock, nil
 }
 
 // listen opens the socket; the path is taken through /proc, since the paths of
