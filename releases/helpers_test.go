@@ -56,7 +56,7 @@ func etcdInput(t testing.TB, plan string) releases.Input {
 			Operation: serviceforge.Operation{ID: "op1"},
 			Facts:     map[string][]string{"etcd": {"127.244.0.2", "127.244.0.3"}},
 			Secrets: serviceforge.NewSecret(`{"root_password":"ROOT-PASSWORD","cluster_token":"CLUSTER-TOKEN",
-				"ca":{"certificate":"CA-CERTIFICATE"},"peer":{"certificate":"PEER-CERTIFICATE","private_key":"PEER-KEY"}}`),
+				"ca":{"certificate":"CA-CERTIFICATE","private_key":"CA-KEY"},"peer":{"certificate":"PEER-CERTIFICATE","private_key":"PEER-KEY"}}`),
 		},
 	}
 }

@@ -36,10 +36,10 @@ type secretSpec struct {
 // loadSecrets checks the secrets and finds the order in which they are made.
 func (s *service) loadSecrets() error {
 	names := slices.Sorted(maps.Keys(s.secrets))
-	for rank := range 3 { // root CAs, then what they sign, then the rest
+	for _, cas := range []bool{true, false} {
 		for _, name := range names {
 			spec := s.secrets[name]
-			if spec.rank() != rank {
+			if spec.IsCA != cas {
 				continue
 			}
 			if err := s.checkSecret(name, spec); err != nil {
@@ -49,17 +49,6 @@ func (s *service) loadSecrets() error {
 		}
 	}
 	return nil
-}
-
-// rank is the round in which the secret can be made.
-func (s secretSpec) rank() int {
-	switch {
-	case s.IsCA && s.CA == "":
-		return 0
-	case s.IsCA:
-		return 1
-	}
-	return 2
 }
 
 func (s *service) checkSecret(name string, spec secretSpec) error {
@@ -78,10 +67,10 @@ func (s *service) checkSecret(name string, spec secretSpec) error {
 		return invalid("secrets.%s: common_name is missing", name)
 	case spec.Duration < 0:
 		return invalid("secrets.%s: duration must not be negative", name)
-	case spec.rank() > 0 && !s.secrets[spec.CA].IsCA:
+	case spec.IsCA && spec.CA != "":
+		return invalid("secrets.%s: a CA signs itself", name)
+	case !spec.IsCA && !s.secrets[spec.CA].IsCA:
 		return invalid("secrets.%s: ca must name a secret with is_ca", name)
-	case spec.rank() == 1 && s.secrets[spec.CA].CA != "":
-		return invalid("secrets.%s: its CA must sign itself", name)
 	}
 	for _, usage := range spec.Usage {
 		if _, ok := usages[usage]; !ok {
@@ -197,7 +186,7 @@ func certificate(spec secretSpec, sf map[string]any, signer pair) (pair, error) 
 	if spec.IsCA {
 		template.IsCA, template.BasicConstraintsValid = true, true
 		template.KeyUsage |= x509.KeyUsageCertSign | x509.KeyUsageCRLSign
-		template.MaxPathLenZero = spec.CA != "" // an intermediate signs no further CAs
+		template.MaxPathLenZero = true // it signs no further CAs
 	}
 	for _, usage := range spec.Usage {
 		template.ExtKeyUsage = append(template.ExtKeyUsage, usages[usage])
