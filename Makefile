@@ -1,0 +1,31 @@
+# make        vet and unit tests      make test   everything, with -race (needs gcc)
+# make build  bin/serviceforge        make bench  figures as ratios     make lint  golangci-lint
+.PHONY: all build test quick lint bench fuzz
+
+all: quick
+
+build:
+	CGO_ENABLED=0 go build -o bin/serviceforge ./cmd/serviceforge
+
+# -count=1: Go would take a spec that only runs our binary from its cache.
+# -p 1 for spec/: each of them wants both cores.
+test:
+	go vet ./...
+	CGO_ENABLED=1 go test -race -count=1 -timeout 20m $$(go list ./... | grep -v /spec/)
+	CGO_ENABLED=1 go test -race -count=1 -timeout 20m -p 1 ./spec/...
+
+quick:
+	go vet ./...
+	go test $$(go list ./... | grep -v /spec/)
+
+lint:
+	golangci-lint run
+
+bench:
+	go test -run '^$$' -bench . -benchtime 1x ./spec/bench ./broker ./localbosh/vm ./spec/director
+
+# A minute for each decoder.
+fuzz:
+	@for target in $$(grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u); do \
+	  for f in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$target/*_test.go | cut -c6-); do \
+	    go test -run '^$$' -fuzz "^$$f$$" -fuzztime 60s $$target || exit 1; done; done
