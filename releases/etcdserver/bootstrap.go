@@ -2,11 +2,10 @@ package etcdserver
 
 import (
 	"context"
-	"crypto/tls"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
@@ -31,14 +30,14 @@ func awaitFirst(ctx context.Context, config *embed.Config) error {
 	if err != nil {
 		return err
 	}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: settings, DisableKeepAlives: true}}
 	patience, cancel := context.WithTimeout(ctx, firstPatience)
 	defer cancel()
 	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()
 	for {
-		connection, err := (&tls.Dialer{Config: settings}).DialContext(patience, "tcp", first)
-		if err == nil {
-			return connection.Close()
+		if answers(patience, client, first+"/members") {
+			return nil
 		}
 		select {
 		case <-poll.C:
@@ -48,8 +47,21 @@ func awaitFirst(ctx context.Context, config *embed.Config) error {
 	}
 }
 
-// firstPeer is the host and port of the member whose peer URL is the first; empty if that is this member, or if
-// peers do not use TLS.
+// answers says whether the server behind the URL gives any answer. (A listener alone is not enough: etcd shakes
+// hands before it serves.)
+func answers(ctx context.Context, client *http.Client, url string) bool {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return false
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return false
+	}
+	return response.Body.Close() == nil
+}
+
+// firstPeer is the first of all peer URLs; empty if it is this member's.
 func firstPeer(config *embed.Config) (string, error) {
 	peers, _, err := config.PeerURLsMapAndToken("etcd")
 	if err != nil {
@@ -60,9 +72,5 @@ func firstPeer(config *embed.Config) (string, error) {
 	if len(urls) == 0 || slices.Contains(peers[config.Name].StringSlice(), urls[0]) {
 		return "", nil
 	}
-	address, ok := strings.CutPrefix(urls[0], "https://")
-	if !ok {
-		return "", nil
-	}
-	return address, nil
+	return urls[0], nil
 }

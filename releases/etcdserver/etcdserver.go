@@ -4,14 +4,11 @@ package etcdserver
 
 import (
 	"context"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"go.etcd.io/etcd/api/v3/version"
@@ -19,13 +16,15 @@ import (
 	"google.golang.org/grpc"
 )
 
-// Main runs `etcd --config-file FILE --root-password-file FILE` until SIGTERM or SIGINT, or until the server ends
-// by itself, and returns the exit code. args are the arguments after the program's name. The first file is etcd's
-// own YAML configuration, the second holds the password of user root.
+// Main runs `etcd --config-file FILE --root-password-file FILE [--ca-key-file FILE]` until SIGTERM or SIGINT, or
+// until the server ends by itself, and returns the exit code. args are the arguments after the program's name. The
+// first file is etcd's own YAML configuration, the second holds the password of user root. With the key of the
+// authority that peers trust, the client port gets a certificate for its own addresses, made at each start.
 func Main(args []string) int {
 	flags := flag.NewFlagSet("etcd", flag.ContinueOnError)
 	configFile := flags.String("config-file", "", "etcd's configuration, YAML")
 	passwordFile := flags.String("root-password-file", "", "file with the password of user root")
+	authorityKeyFile := flags.String("ca-key-file", "", "private key of the members' authority, to certify the client port's addresses")
 	showVersion := flags.Bool("version", false, "print the version of etcd")
 	if err := flags.Parse(args); err != nil {
 		return 2
@@ -35,19 +34,19 @@ func Main(args []string) int {
 		return 0
 	}
 	if *configFile == "" || *passwordFile == "" || flags.NArg() > 0 {
-		fmt.Fprintln(os.Stderr, "usage: etcd --config-file FILE --root-password-file FILE")
+		fmt.Fprintln(os.Stderr, "usage: etcd --config-file FILE --root-password-file FILE [--ca-key-file FILE]")
 		return 2
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	if err := run(ctx, *configFile, *passwordFile); err != nil {
+	if err := run(ctx, *configFile, *passwordFile, *authorityKeyFile); err != nil {
 		fmt.Fprintln(os.Stderr, "etcd:", err)
 		return 1
 	}
 	return 0
 }
 
-func run(ctx context.Context, configFile, passwordFile string) error {
+func run(ctx context.Context, configFile, passwordFile, authorityKeyFile string) error {
 	config, err := embed.ConfigFromFile(configFile)
 	if err != nil {
 		return fmt.Errorf("%s: %w", configFile, err)
@@ -61,6 +60,11 @@ func run(ctx context.Context, configFile, passwordFile string) error {
 	}
 	if config.PeerTLSInfo.ServerName, err = memberName(config.PeerTLSInfo.CertFile); err != nil {
 		return err
+	}
+	if authorityKeyFile != "" {
+		if err := certify(config, authorityKeyFile); err != nil {
+			return fmt.Errorf("make the client port's certificate: %w", err)
+		}
 	}
 	return serve(ctx, config, string(password))
 }
@@ -105,31 +109,4 @@ func serve(ctx context.Context, config *embed.Config, rootPassword string) error
 	case <-server.Server.StopNotify():
 		return errors.New("the server ended by itself")
 	}
-}
-
-// memberName is the name by which members know each other: the first DNS name of the certificate they share, since
-// their addresses are not known when it is made. Without a DNS name, addresses are checked.
-func memberName(certFile string) (string, error) {
-	if certFile == "" {
-		return "", nil
-	}
-	text, err := os.ReadFile(certFile)
-	if err != nil {
-		return "", err
-	}
-	block, _ := pem.Decode(text)
-	if block == nil {
-		return "", fmt.Errorf("%s holds no certificate", certFile)
-	}
-	certificate, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", certFile, err)
-	}
-	if len(certificate.DNSNames) == 0 {
-		return "", nil
-	}
-	if domain, ok := strings.CutPrefix(certificate.DNSNames[0], "*."); ok {
-		return "member." + domain, nil
-	}
-	return certificate.DNSNames[0], nil
 }

@@ -28,7 +28,9 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/status"
 	"gopkg.in/yaml.v3"
 
 	"github.com/serviceforge/serviceforge/localbosh/render"
@@ -66,10 +68,13 @@ type member struct {
 	log     string
 }
 
-func newCluster(t *testing.T, size int) *cluster {
+func newCluster(t *testing.T, size int) *cluster { return newClusterOf(t, size, false) }
+
+// newClusterOf makes members that may certify their own addresses.
+func newClusterOf(t *testing.T, size int, issuing bool) *cluster {
 	t.Helper()
 	c := &cluster{t: t, roots: x509.NewCertPool()}
-	ca, certificate, key := certificates(t)
+	ca, caKey, certificate, key := certificates(t)
 	c.roots.AppendCertsFromPEM([]byte(ca))
 	network := fmt.Sprintf("127.%d.%d", 64+mathrand.IntN(128), mathrand.IntN(256))
 	var peers []any
@@ -80,19 +85,25 @@ func newCluster(t *testing.T, size int) *cluster {
 		"cluster_token": "token", "root_password": rootPassword, "heartbeat_interval": 50, "election_timeout": 500,
 		"tls": map[string]any{"ca": ca, "certificate": certificate, "private_key": key},
 	}
+	if issuing {
+		properties["tls"].(map[string]any)["ca_private_key"] = caKey
+	}
+	var specs []map[string]any
 	for i := range size {
 		ip := fmt.Sprintf("%s.%d", network, i+1)
-		spec := map[string]any{
+		specs = append(specs, map[string]any{
 			"id": fmt.Sprint("id-", i), "index": i, "ip": ip, "address": ip, "properties": withDefaults(t, properties),
 			"links": map[string]any{"etcd": map[string]any{"instances": peers}},
-		}
-		c.members = append(c.members, newMember(t, ip, spec))
+		})
+	}
+	for i, files := range renderJob(t, specs) {
+		c.members = append(c.members, newMember(t, specs[i]["ip"].(string), files))
 	}
 	return c
 }
 
-// newMember renders the job into a folder that stands for /var/vcap.
-func newMember(t *testing.T, ip string, spec map[string]any) *member {
+// newMember puts a rendered job into a folder that stands for /var/vcap.
+func newMember(t *testing.T, ip string, files []render.File) *member {
 	t.Helper()
 	vcap := t.TempDir()
 	m := &member{t: t, ip: ip, log: filepath.Join(vcap, "log")}
@@ -102,7 +113,7 @@ func newMember(t *testing.T, ip string, spec map[string]any) *member {
 			Args       []string
 		}
 	}
-	for _, file := range renderJob(t, spec) {
+	for _, file := range files {
 		text := strings.ReplaceAll(string(file.Data), "/var/vcap", vcap)
 		path := filepath.Join(vcap, "jobs/etcd", file.Path)
 		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
@@ -159,7 +170,7 @@ func withDefaults(t *testing.T, given map[string]any) map[string]any {
 	return all
 }
 
-func renderJob(t *testing.T, spec map[string]any) []render.File {
+func renderJob(t *testing.T, specs []map[string]any) [][]render.File {
 	t.Helper()
 	program, err := filepath.Abs(os.Args[0])
 	if err != nil {
@@ -167,19 +178,27 @@ func renderJob(t *testing.T, spec map[string]any) []render.File {
 	}
 	r := render.New(render.Options{Program: program})
 	defer r.Close()
-	job := render.Job{Name: "etcd", Spec: spec}
+	var templates []render.Template
 	for from, to := range readSpec(t).Templates {
 		body, err := fs.ReadFile(source(), "templates/"+from)
 		if err != nil {
 			t.Fatal(err)
 		}
-		job.Templates = append(job.Templates, render.Template{Source: from, Dest: to, Body: body})
+		templates = append(templates, render.Template{Source: from, Dest: to, Body: body})
 	}
-	results, err := r.Render(t.Context(), []render.Instance{{Group: "etcd", Jobs: []render.Job{job}}})
+	var instances []render.Instance
+	for i, spec := range specs {
+		instances = append(instances, render.Instance{Group: "etcd", Index: i, Jobs: []render.Job{{Name: "etcd", Spec: spec, Templates: templates}}})
+	}
+	results, err := r.Render(t.Context(), instances)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return results[0].Jobs[0].Files
+	var files [][]render.File
+	for _, result := range results {
+		files = append(files, result.Jobs[0].Files)
+	}
+	return files
 }
 
 func (m *member) start() {
@@ -265,10 +284,11 @@ func (n named) Clone() credentials.TransportCredentials {
 // root logs in, waiting for the cluster.
 func (c *cluster) root(members ...*member) *clientv3.Client {
 	c.t.Helper()
-	client, err := c.connect("root", members...)
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	var client *clientv3.Client
+	c.do(func(context.Context) (err error) {
+		client, err = c.connect("root", members...)
+		return err
+	})
 	c.t.Cleanup(func() { _ = client.Close() })
 	return client
 }
@@ -279,19 +299,36 @@ func (c *cluster) context() context.Context {
 	return ctx
 }
 
+// do repeats what a cluster refuses while it looks for a leader, as clients must.
+func (c *cluster) do(request func(context.Context) error) {
+	c.t.Helper()
+	ctx := c.context()
+	for {
+		err := request(ctx)
+		switch {
+		case err == nil:
+			return
+		case status.Code(err) != codes.Unavailable && !errors.Is(err, rpctypes.ErrLeaderChanged) || ctx.Err() != nil:
+			c.t.Fatal(err)
+		}
+	}
+}
+
 func (c *cluster) put(client *clientv3.Client, key, value string) {
 	c.t.Helper()
-	if _, err := client.Put(c.context(), key, value); err != nil {
-		c.t.Fatal(err)
-	}
+	c.do(func(ctx context.Context) error {
+		_, err := client.Put(ctx, key, value)
+		return err
+	})
 }
 
 func (c *cluster) wants(client *clientv3.Client, key, value string) {
 	c.t.Helper()
-	got, err := client.Get(c.context(), key)
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	var got *clientv3.GetResponse
+	c.do(func(ctx context.Context) (err error) {
+		got, err = client.Get(ctx, key)
+		return err
+	})
 	if len(got.Kvs) != 1 || string(got.Kvs[0].Value) != value {
 		c.t.Errorf("%s: %v, want %q", key, got.Kvs, value)
 	}
@@ -316,8 +353,9 @@ func TestNobodyIsServedBeforeAuthenticationIsOn(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 				_, err := client.Put(ctx, "stolen", m.ip)
 				cancel()
-				if t.Context().Err() == nil && errors.Is(err, context.DeadlineExceeded) || err != nil && strings.Contains(err.Error(), "refused") {
-					continue // nobody there yet
+				if t.Context().Err() == nil && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, rpctypes.ErrTimeout) ||
+					err != nil && strings.Contains(err.Error(), "refused")) {
+					continue // nobody there yet, or too slow: no answer
 				}
 				attempts <- attempt{m.ip, err}
 				return
@@ -340,9 +378,9 @@ func TestNobodyIsServedBeforeAuthenticationIsOn(t *testing.T) {
 	if got, err := root.Get(c.context(), "stolen"); err != nil || len(got.Kvs) != 0 {
 		t.Errorf("a client without user has written: %v %v", got, err)
 	}
-	status, err := root.AuthStatus(c.context())
-	if err != nil || !status.Enabled {
-		t.Errorf("%v %v", status, err)
+	auth, err := root.AuthStatus(c.context())
+	if err != nil || !auth.Enabled {
+		t.Errorf("%v %v", auth, err)
 	}
 	wrong, err := c.connectAs("root", "wrong", c.members...)
 	if err == nil {
@@ -419,6 +457,23 @@ func TestAMemberThatWaitsForTheOthersEndsOnTERM(t *testing.T) {
 	}
 }
 
+func TestAClientThatKnowsOnlyAddressAndAuthority(t *testing.T) {
+	c := newClusterOf(t, 3, true)
+	c.start()
+	c.put(c.root(c.members...), "a", "1") // by the service's name, as ever
+	var endpoints []string
+	for _, m := range c.members {
+		endpoints = append(endpoints, "https://"+m.ip+":2379")
+	}
+	plain, err := clientv3.New(clientv3.Config{Endpoints: endpoints, TLS: &tls.Config{RootCAs: c.roots},
+		Username: "root", Password: rootPassword, DialTimeout: 60 * time.Second, Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	c.wants(plain, "a", "1")
+}
+
 func TestStrangersAreNoPeers(t *testing.T) {
 	c := newCluster(t, 1)
 	only := c.members[0]
@@ -445,7 +500,7 @@ func TestBadArguments(t *testing.T) {
 }
 
 // certificates makes what the service release makes: an authority, and one certificate for all members and no address.
-func certificates(t *testing.T) (ca, certificate, key string) {
+func certificates(t *testing.T) (ca, caKey, certificate, key string) {
 	t.Helper()
 	sign := func(template, parent *x509.Certificate, public *ecdsa.PrivateKey, signer *ecdsa.PrivateKey) []byte {
 		template.SerialNumber = big.NewInt(mathrand.Int64())
@@ -466,16 +521,19 @@ func certificates(t *testing.T) (ca, certificate, key string) {
 	encode := func(kind string, der []byte) string {
 		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
 	}
-	caKey, memberKey := newKey(), newKey()
+	authority, memberKey := newKey(), newKey()
 	caTemplate := &x509.Certificate{Subject: pkix.Name{CommonName: "etcd-ca"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
-	caDER := sign(caTemplate, caTemplate, caKey, caKey)
+	caDER := sign(caTemplate, caTemplate, authority, authority)
 	memberDER := sign(&x509.Certificate{
 		Subject: pkix.Name{CommonName: "etcd"}, DNSNames: []string{"*.etcd.default.etcd-1.bosh"}, KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}, caTemplate, memberKey, caKey)
-	keyDER, err := x509.MarshalPKCS8PrivateKey(memberKey)
-	if err != nil {
-		t.Fatal(err)
+	}, caTemplate, memberKey, authority)
+	encodeKey := func(key *ecdsa.PrivateKey) string {
+		der, err := x509.MarshalPKCS8PrivateKey(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return encode("PRIVATE KEY", der)
 	}
-	return encode("CERTIFICATE", caDER), encode("CERTIFICATE", memberDER), encode("PRIVATE KEY", keyDER)
+	return encode("CERTIFICATE", caDER), encodeKey(authority), encode("CERTIFICATE", memberDER), encodeKey(memberKey)
 }
