@@ -158,21 +158,32 @@ func (s *Spiff) render(ctx context.Context, o order) (any, error) {
 	case <-ctx.Done():
 		return nil, serviceforge.Wrap(context.Cause(ctx), serviceforge.Unavailable, "rendering was given up")
 	}
+	defer s.Warm()
+	out, err := s.once(ctx, request)
+	if errors.Is(err, errGone) { // somebody ended the idle child
+		out, err = s.once(ctx, request)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil, serviceforge.Wrap(context.Cause(ctx), serviceforge.Unavailable, "rendering was given up")
+	case serviceforge.CodeOf(err) == serviceforge.Unavailable || err == nil:
+		return out, err
+	}
+	return nil, serviceforge.Wrap(err, serviceforge.Internal, "rendering failed")
+}
+
+// errGone says that a child ended before it was asked.
+var errGone = errors.New("spiff ended before it was asked")
+
+// once has one child answer the request.
+func (s *Spiff) once(ctx context.Context, request []byte) (any, error) {
 	c, err := s.take()
 	if err != nil {
 		return nil, serviceforge.Wrap(err, serviceforge.Unavailable, "the renderer could not be started")
 	}
-	defer s.Warm()
 	stop := context.AfterFunc(ctx, func() { _ = c.cmd.Process.Kill() })
 	defer stop()
-	out, err := c.talk(request)
-	switch {
-	case ctx.Err() != nil:
-		return nil, serviceforge.Wrap(context.Cause(ctx), serviceforge.Unavailable, "rendering was given up")
-	case err != nil:
-		return nil, serviceforge.Wrap(err, serviceforge.Internal, "rendering failed")
-	}
-	return out, nil
+	return c.talk(request)
 }
 
 // talk sends the request and reads the answer. The request has a line of its
@@ -186,9 +197,12 @@ func (c *child) talk(request []byte) (any, error) {
 	}()
 	out, err := io.ReadAll(io.LimitReader(c.stdout, maxRendered+1))
 	c.end() // before the write is waited for: a child that died early leaves it hanging
-	<-sent
-	if err != nil {
+	unsent := <-sent
+	switch {
+	case err != nil:
 		return nil, err
+	case unsent != nil && len(out) == 0:
+		return nil, errGone
 	}
 	if len(out) > maxRendered {
 		return nil, errors.New("spiff: the result is larger than 4 MiB")

@@ -3,6 +3,9 @@ package releases_test
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -68,6 +71,32 @@ func TestRendererThatCannotStart(t *testing.T) {
 	}
 	if _, err := load(t, small("a: 1")).Manifest(limited(t), s, smallInput(t, "")); serviceforge.CodeOf(err) != serviceforge.Unavailable {
 		t.Errorf("closed: got %v", err)
+	}
+}
+
+func TestAnIdleChildThatDiedIsReplaced(t *testing.T) {
+	dir := t.TempDir()
+	program, err := filepath.Abs(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The first child closes its ear and ends, the others are real.
+	script := "#!/bin/sh\nif [ ! -e " + dir + "/first ]; then exec 0<&-; : > " + dir + "/first; exit 0; fi\nexec " + program + " \"$@\"\n"
+	wrapper := filepath.Join(dir, "wrapper")
+	if err := os.WriteFile(wrapper, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s := releases.NewSpiff(wrapper, nil)
+	defer s.Close()
+	s.Warm()
+	for ctx := limited(t); ctx.Err() == nil; {
+		if _, err := os.Stat(filepath.Join(dir, "first")); err == nil {
+			break
+		}
+		runtime.Gosched()
+	}
+	if _, err := load(t, small("a: 1")).Manifest(limited(t), s, smallInput(t, "")); err != nil {
+		t.Error(serviceforge.DetailOf(err))
 	}
 }
 
