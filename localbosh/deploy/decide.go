@@ -89,6 +89,7 @@ func (e *Engine) choose(ctx context.Context, a *action, restart bool, digest str
 	row := a.row
 	gone, state := e.jobState(ctx, row)
 	a.create = a.want != Detached && (row.VM == nil || !row.VM.Made || gone)
+	a.planned.Digest.Rendered = digest
 	change := a.planned.Change()
 	disk := (row.Disk != nil) != (a.group.Disk != nil)
 	a.replace = !a.create && (a.replace || change == manifest.Recreate || disk && row.VM != nil)

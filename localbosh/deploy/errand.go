@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/serviceforge/serviceforge/localbosh/bosherr"
+	"github.com/serviceforge/serviceforge/localbosh/durable"
 	"github.com/serviceforge/serviceforge/localbosh/manifest"
 	"github.com/serviceforge/serviceforge/localbosh/tasks"
 )
@@ -115,7 +116,13 @@ func (e *Engine) prepareErrand(ctx context.Context, r *tasks.Run, args ErrandArg
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := e.resolve(p); err != nil {
+	var errands []string
+	for _, g := range p.manifest.InstanceGroups {
+		if g.Errand() && (g.Name == args.Errand || slices.ContainsFunc(g.Jobs, func(j *manifest.Job) bool { return j.Name == args.Errand })) {
+			errands = append(errands, g.Name)
+		}
+	}
+	if err := e.resolve(p, errands...); err != nil {
 		return nil, nil, err
 	}
 	if err := e.bind(ctx, r, p); err != nil {
@@ -238,7 +245,8 @@ func (e *Engine) runErrand(ctx context.Context, r *tasks.Run, w *work, name stri
 	return fmt.Sprintf("%d succeeded, %d errored, 0 canceled", good, bad), err
 }
 
-// removeErrandVMs removes the VMs of errand groups after a run.
+// removeErrandVMs removes the VMs of errand groups after a run and frees their
+// addresses.
 func (e *Engine) removeErrandVMs(ctx context.Context, w *work) {
 	d, err := e.State.Get(w.p.name)
 	if err != nil {
@@ -248,6 +256,10 @@ func (e *Engine) removeErrandVMs(ctx context.Context, w *work) {
 		if i := d.Instance(a.row.ID); i != nil && i.VM != nil {
 			if err := e.removeVM(ctx, d.Name, *i, deleteGrace); err != nil {
 				e.log.Error("VM of errand not removed", "vm", i.VM.CID, "deployment", d.Name, "error", err)
+				continue
+			}
+			if err := e.State.UpdateInstance(d.Name, i.ID, durable.Process, func(i *Instance) { i.Networks = nil }); err != nil {
+				e.log.Error("address of errand not freed", "deployment", d.Name, "error", err)
 			}
 		}
 	}

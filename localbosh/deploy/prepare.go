@@ -127,8 +127,9 @@ func (e *Engine) configIDs(kind string) []int {
 
 // resolve places the instances and stores what they are to be, with their
 // addresses, before anything is made. Also what could be placed of a deployment
-// for which addresses ran out stays stored, as on a real director.
-func (e *Engine) resolve(p *prepared) error {
+// for which addresses ran out stays stored, as on a real director. Of errand
+// groups only those in errands, which are about to run, get addresses.
+func (e *Engine) resolve(p *prepared, errands ...string) error {
 	d, err := e.State.Get(p.name)
 	if err != nil {
 		return err
@@ -149,6 +150,7 @@ func (e *Engine) resolve(p *prepared) error {
 	plan, err := manifest.Resolve(manifest.Request{
 		Manifest: p.manifest, Cloud: p.cloud, Catalog: e.Blobs.Catalog(), Previous: previous,
 		Taken: e.State.Taken(p.name), DynamicRange: e.Dynamic, NewID: newUUID, Random: rand.IntN,
+		Errands: errands,
 	})
 	if plan == nil {
 		return err
