@@ -81,6 +81,7 @@ type Step struct {
 	s     *Stage
 	task  string
 	index int
+	begun time.Time
 }
 
 // Do runs fn as a step: its start and its end, or its error, become events.
@@ -96,7 +97,7 @@ func (s *Stage) Do(task string, fn func(*Step) error) error {
 func (s *Stage) Begin(task string) *Step {
 	s.mu.Lock()
 	s.index++
-	p := &Step{s: s, task: task, index: s.index}
+	p := &Step{s: s, task: task, index: s.index, begun: time.Now()}
 	s.mu.Unlock()
 	p.write("started", 0, nil)
 	return p
@@ -104,6 +105,7 @@ func (s *Stage) Begin(task string) *Step {
 
 // End writes that the step finished, or failed with err.
 func (p *Step) End(err error) {
+	p.s.r.log.Debug("step ended", "stage", p.s.name, "step", p.task, "took", time.Since(p.begun))
 	if err != nil {
 		p.write("failed", 100, map[string]string{"error": taskError(p.s.r.t.ID, err).Description})
 		return
@@ -113,6 +115,7 @@ func (p *Step) End(err error) {
 
 // Progress writes how far the step is, in percent, and what it does now.
 func (p *Step) Progress(percent int, status string) {
+	p.s.r.log.Debug("step goes on", "stage", p.s.name, "step", p.task, "status", status, "after", time.Since(p.begun))
 	p.write("in_progress", percent, map[string]string{"status": status})
 }
 

@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 // director is a running director and a client of its API.
 type director struct {
 	*localbosh.Director
-	t       *testing.T
+	t       testing.TB
 	options localbosh.Options
 	client  *http.Client
 	user    string
@@ -48,7 +48,7 @@ type director struct {
 
 // start runs a director on a state folder of its own until the test ends, and
 // proves that nothing of it is left then.
-func start(t *testing.T, change ...func(*localbosh.Options)) *director {
+func start(t testing.TB, change ...func(*localbosh.Options)) *director {
 	t.Helper()
 	program, err := filepath.Abs(os.Args[0])
 	if err != nil {
@@ -78,7 +78,7 @@ func start(t *testing.T, change ...func(*localbosh.Options)) *director {
 	return d
 }
 
-func logger(t *testing.T) *slog.Logger {
+func logger(t testing.TB) *slog.Logger {
 	level := slog.LevelWarn
 	if testing.Verbose() {
 		level = slog.LevelInfo
@@ -205,7 +205,7 @@ func (d *director) deploy(manifest, state string) task {
 }
 
 // processes are the ids of all processes that carry the state folder.
-func processes(t *testing.T, state string) []string {
+func processes(t testing.TB, state string) []string {
 	t.Helper()
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {

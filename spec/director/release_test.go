@@ -34,7 +34,7 @@ consumes: [{name: web, type: web}]
 properties:
   port: {description: port, default: 8080}
   greeting: {description: what it says}
-  broken: {description: the process ends at once, default: false}
+  broken: {description: there is no such program, default: false}
 `,
 		monit: `check process web
   with pidfile /var/vcap/sys/run/bpm/web/web.pid
@@ -43,8 +43,8 @@ properties:
   group vcap
 `,
 		templates: map[string]string{
-			"bpm.yml.erb": `<%= YAML.dump("processes" => [{"name" => "web", "executable" => "/var/vcap/packages/web/bin/web",
-  "args" => [p("broken").to_s, "/var/vcap/jobs/web/config/web.conf"], "env" => {"GREETING" => p("greeting")}, "persistent_disk" => true}]) %>
+			"bpm.yml.erb": `<%= YAML.dump("processes" => [{"name" => "web", "executable" => "/var/vcap/packages/web/bin/#{p("broken") ? "none" : "web"}",
+  "args" => ["/var/vcap/jobs/web/config/web.conf"], "env" => {"GREETING" => p("greeting")}, "persistent_disk" => true}]) %>
 `,
 			"web.conf.erb": `ip=<%= spec.ip %> port=<%= p("port") %> greeting=<%= p("greeting") %> peers=<%= link("web").instances.map(&:address).sort.join(",") %>
 `,
@@ -63,15 +63,14 @@ properties:
 var webPackage = map[string]string{
 	"packaging": "set -e\nmkdir -p ${BOSH_INSTALL_TARGET}/bin\ncp web/web.sh ${BOSH_INSTALL_TARGET}/bin/web\nchmod 755 ${BOSH_INSTALL_TARGET}/bin/web\n",
 	"web/web.sh": `#!/bin/sh
-cat "$2"
-if [ "$1" = true ]; then exit 3; fi
+cat "$1"
 trap 'exit 0' TERM
 while :; do sleep 1000 & wait $!; done
 `,
 }
 
 // tarball packs files as a .tgz; those in bin/ and packaging may be executed.
-func tarball(t *testing.T, files map[string]string) []byte {
+func tarball(t testing.TB, files map[string]string) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	gz := gzip.NewWriter(&b)
@@ -100,7 +99,7 @@ func sum(data []byte) string {
 }
 
 // webRelease writes the release web/1 and returns its path.
-func webRelease(t *testing.T) string {
+func webRelease(t testing.TB) string {
 	t.Helper()
 	files := map[string]string{}
 	mf := strings.Builder{}
