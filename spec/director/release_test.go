@@ -21,8 +21,8 @@ type job struct {
 	templates         map[string]string
 }
 
-// webJobs are a service whose process answers nothing but lives, writes its
-// configuration, and dies when it is told to; and errands.
+// webJobs are a service whose process prints its configuration and lives, and an
+// errand.
 var webJobs = []job{
 	{
 		name: "web",
@@ -59,13 +59,12 @@ properties:
 	},
 }
 
-// webPackage is the package web: a script stands for a server.
+// webPackage is the package web: a process that sleeps stands for a server.
 var webPackage = map[string]string{
 	"packaging": "set -e\nmkdir -p ${BOSH_INSTALL_TARGET}/bin\ncp web/web.sh ${BOSH_INSTALL_TARGET}/bin/web\nchmod 755 ${BOSH_INSTALL_TARGET}/bin/web\n",
 	"web/web.sh": `#!/bin/sh
 cat "$1"
-trap 'exit 0' TERM
-while :; do sleep 1000 & wait $!; done
+exec sleep 987654
 `,
 }
 
