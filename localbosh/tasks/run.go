@@ -145,7 +145,7 @@ func (q *Queue) finish(t *task, result string, err error) {
 
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	t.Task, t.events, t.args, t.cancel = final, -1, nil, nil
+	t.Task, t.events, t.args, t.cancel, t.ending = final, -1, nil, nil, false
 	q.touch(t)
 }
 
