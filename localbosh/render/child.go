@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -28,6 +29,10 @@ type child struct {
 	exit  error         // what Wait said; valid after ended
 }
 
+// errUnasked says that a child ended before it was given anything.
+var errUnasked = errors.New("the ERB renderer did not start")
+
+// startChild starts a child; it prepares itself in the background.
 func startChild(program, cacheDir string, env []string) (*child, error) {
 	stdout, its, err := os.Pipe()
 	if err != nil {
@@ -61,7 +66,7 @@ func (c *child) awaitReady() {
 	defer close(c.ready)
 	if line, err := c.reader.ReadString('\n'); err != nil || line != readyLine {
 		c.stop()
-		c.err = fmt.Errorf("the ERB renderer did not start: %v %s", c.exit, c.stderr.String())
+		c.err = fmt.Errorf("%w: %v %s", errUnasked, c.exit, c.stderr.String())
 	}
 }
 
@@ -89,7 +94,7 @@ func (c *child) exchange(asked request) (answers [][]answer, err error) {
 	}
 	message := binary.BigEndian.AppendUint64(nil, uint64(len(document)))
 	if _, err := c.stdin.Write(append(message, document...)); err != nil {
-		return nil, fmt.Errorf("give templates to the ERB renderer: %w", err)
+		return nil, fmt.Errorf("%w: %w", errUnasked, err)
 	}
 	text, err := io.ReadAll(c.reader)
 	if err != nil {

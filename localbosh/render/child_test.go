@@ -230,7 +230,7 @@ func TestChildrenEnd(t *testing.T) {
 }
 
 func TestACacheThatCannotBeWritten(t *testing.T) {
-	if testing.Short() {
+	if testing.Short() || raced {
 		t.Skip("compiles Ruby")
 	}
 	file := filepath.Join(t.TempDir(), "file")
@@ -244,7 +244,7 @@ func TestACacheThatCannotBeWritten(t *testing.T) {
 }
 
 func TestAFreshCacheSharedByTwo(t *testing.T) {
-	if testing.Short() {
+	if testing.Short() || raced {
 		t.Skip("compiles Ruby")
 	}
 	folder := filepath.Join(t.TempDir(), "cache")

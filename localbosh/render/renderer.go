@@ -127,27 +127,26 @@ func (r *Renderer) discard(s *standby) {
 	s.stop()
 }
 
-// take returns the child held ready, or starts one. The caller calls used.Done.
-func (r *Renderer) take() (*child, error) {
+// take returns the child held ready, or starts one, which is fresh. The caller calls used.Done.
+func (r *Renderer) take() (c *child, fresh bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.life.Err() != nil {
-		return nil, errClosed
+		return nil, false, errClosed
 	}
 	if s := r.idle; s != nil {
 		r.idle = nil
 		s.release()
 		if s.usable() {
 			r.used.Add(1)
-			return s.child, nil
+			return s.child, false, nil
 		}
 		s.stop()
 	}
-	c, err := startChild(r.options.Program, r.options.CacheDir, r.options.Env)
-	if err == nil {
+	if c, err = startChild(r.options.Program, r.options.CacheDir, r.options.Env); err == nil {
 		r.used.Add(1)
 	}
-	return c, err
+	return c, true, err
 }
 
 // evaluate has one deployment evaluated by a child.
@@ -162,13 +161,24 @@ func (r *Renderer) evaluate(ctx context.Context, asked request) ([][]answer, err
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	c, err := r.take()
+	defer r.Warm(r.life)
+	for {
+		answers, again, err := r.try(ctx, asked)
+		if !again {
+			return answers, err
+		}
+	}
+}
+
+// try has one child evaluate a deployment. again: it was held ready for too long, and was gone before it was asked.
+func (r *Renderer) try(ctx context.Context, asked request) (answers [][]answer, again bool, err error) {
+	c, fresh, err := r.take()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer r.used.Done()
-	defer r.Warm(r.life)
-	return c.render(ctx, asked)
+	answers, err = c.render(ctx, asked)
+	return answers, !fresh && errors.Is(err, errUnasked), err
 }
 
 // Close ends the children and waits for them. Renders under way fail.

@@ -25,6 +25,7 @@ import (
 // children are what the director's children run: this very binary.
 var children = map[string]func([]string) int{
 	"__vm": vm.SupervisorMain, "__sandbox": vm.SandboxMain, "__chpst": vm.ChpstMain, "__erb": render.ErbMain,
+	"__director": directorMain,
 }
 
 func TestMain(m *testing.M) {
@@ -42,6 +43,7 @@ type director struct {
 	t       testing.TB
 	options localbosh.Options
 	client  *http.Client
+	url     string
 	user    string
 	secret  string
 }
@@ -49,6 +51,17 @@ type director struct {
 // start runs a director on a state folder of its own until the test ends, and
 // proves that nothing of it is left then.
 func start(t testing.TB, change ...func(*localbosh.Options)) *director {
+	t.Helper()
+	d := prepareOnly(t)
+	for _, fn := range change {
+		fn(&d.options)
+	}
+	d.start()
+	return d
+}
+
+// prepareOnly is start without starting; the test must do so.
+func prepareOnly(t testing.TB) *director {
 	t.Helper()
 	program, err := filepath.Abs(os.Args[0])
 	if err != nil {
@@ -59,14 +72,13 @@ func start(t testing.TB, change ...func(*localbosh.Options)) *director {
 		t.Fatal(err)
 	}
 	d := &director{t: t, options: localbosh.Options{State: state, Program: program, Network: "127.231.0.0/24", Log: logger(t)}}
-	for _, fn := range change {
-		fn(&d.options)
-	}
 	t.Cleanup(func() {
-		if err := d.DestroyAll(context.Background()); err != nil {
-			t.Error(err)
+		if d.Director != nil {
+			if err := d.DestroyAll(context.Background()); err != nil {
+				t.Error(err)
+			}
+			d.stop()
 		}
-		d.stop()
 		if left := processes(t, state); len(left) > 0 {
 			t.Errorf("processes are left: %v", left)
 		}
@@ -74,7 +86,6 @@ func start(t testing.TB, change ...func(*localbosh.Options)) *director {
 			t.Error(err)
 		}
 	})
-	d.start()
 	return d
 }
 
@@ -98,8 +109,27 @@ func (d *director) start() {
 	if err := d.Start(context.Background()); err != nil {
 		d.t.Fatal(err)
 	}
+	d.connect(d.URL(), d.options.State)
+}
+
+// connect makes the client of the director at url, whose CA and password are in
+// its state folder.
+func (d *director) connect(url, state string) {
+	d.t.Helper()
+	pem, err := os.ReadFile(filepath.Join(state, "director", "ca.pem"))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	var id struct{ User, Password string }
+	data, err := os.ReadFile(filepath.Join(state, "director", "identity"))
+	if err == nil {
+		err = json.Unmarshal(data, &id)
+	}
+	if err != nil {
+		d.t.Fatal(err)
+	}
 	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(d.CA()) {
+	if !pool.AppendCertsFromPEM(pem) {
 		d.t.Fatal("the director has no CA")
 	}
 	d.client = &http.Client{
@@ -107,7 +137,7 @@ func (d *director) start() {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Timeout:       time.Minute,
 	}
-	d.user, d.secret = d.Credentials()
+	d.url, d.user, d.secret = url, id.User, id.Password
 }
 
 func (d *director) stop() {
@@ -129,7 +159,7 @@ type answer struct {
 
 func (d *director) send(method, path string, body io.Reader, header map[string]string) answer {
 	d.t.Helper()
-	req, err := http.NewRequest(method, d.URL()+path, body)
+	req, err := http.NewRequest(method, d.url+path, body)
 	if err != nil {
 		d.t.Fatal(err)
 	}

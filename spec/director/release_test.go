@@ -34,6 +34,7 @@ consumes: [{name: web, type: web}]
 properties:
   port: {description: port, default: 8080}
   greeting: {description: what it says}
+  slow: {description: how long pre-start takes in seconds, default: 0}
   broken: {description: there is no such program, default: false}
 `,
 		monit: `check process web
@@ -48,7 +49,7 @@ properties:
 `,
 			"web.conf.erb": `ip=<%= spec.ip %> port=<%= p("port") %> greeting=<%= p("greeting") %> peers=<%= link("web").instances.map(&:address).sort.join(",") %>
 `,
-			"pre-start.erb":  "#!/bin/bash\nset -e\nmkdir -p /var/vcap/store/web\ndate > /var/vcap/store/web/pre-started\n",
+			"pre-start.erb":  "#!/bin/bash\nset -e\nsleep <%= p('slow') %>\nmkdir -p /var/vcap/store/web\ndate > /var/vcap/store/web/pre-started\n",
 			"post-start.erb": "#!/bin/bash\ntest -s /var/vcap/store/web/pre-started\n",
 		},
 	},
