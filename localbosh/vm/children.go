@@ -53,6 +53,7 @@ func (c *child) why() string {
 type children struct {
 	single bool
 	null   *os.File
+	died   chan os.Signal
 	mu     sync.Mutex // held from before the fork until the pid is known
 	known  map[int]*child
 }
@@ -62,14 +63,14 @@ func newChildren(single bool) (*children, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &children{single: single, null: null, known: map[int]*child{}}, nil
+	cs := &children{single: single, null: null, died: make(chan os.Signal, 1), known: map[int]*child{}}
+	signal.Notify(cs.died, unix.SIGCHLD) // before the first child can die
+	return cs, nil
 }
 
 // reap runs as long as the process: it collects launched children and orphans.
 func (cs *children) reap() {
-	died := make(chan os.Signal, 1)
-	signal.Notify(died, unix.SIGCHLD)
-	for range died {
+	for range cs.died {
 		for {
 			var status syscall.WaitStatus
 			pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
