@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 
@@ -61,14 +63,32 @@ func compileRuby(ctx context.Context, cacheDir string) (*compiledRuby, error) {
 	ctx = experimental.WithCompilationWorkers(ctx, runtime.NumCPU())
 	config := wazero.NewRuntimeConfigCompiler().WithMemoryLimitPages(maxMemory / 65536)
 	if cacheDir != "" {
-		if cache, err := wazero.NewCompilationCacheWithDir(cacheDir); err == nil {
-			if compiled, err := compileWith(ctx, config.WithCompilationCache(cache), wasm); err == nil {
-				return compiled, nil
-			}
-			// Unreadable or damaged entries, or a full disk: the cache is only there for speed.
+		if compiled, err := compileCached(ctx, config, cacheDir, wasm); err == nil {
+			return compiled, nil
+		}
+		// Damaged entries: make new ones. A full disk: the cache is only there for speed.
+		emptyCache(cacheDir)
+		if compiled, err := compileCached(ctx, config, cacheDir, wasm); err == nil {
+			return compiled, nil
 		}
 	}
 	return compileWith(ctx, config, wasm)
+}
+
+func compileCached(ctx context.Context, config wazero.RuntimeConfig, cacheDir string, wasm []byte) (*compiledRuby, error) {
+	cache, err := wazero.NewCompilationCacheWithDir(cacheDir)
+	if err != nil {
+		return nil, err
+	}
+	return compileWith(ctx, config.WithCompilationCache(cache), wasm)
+}
+
+// emptyCache removes what wazero keeps, for all its versions.
+func emptyCache(cacheDir string) {
+	folders, _ := filepath.Glob(filepath.Join(cacheDir, "wazero-*"))
+	for _, folder := range folders {
+		_ = os.RemoveAll(folder)
+	}
 }
 
 func compileWith(ctx context.Context, config wazero.RuntimeConfig, wasm []byte) (*compiledRuby, error) {

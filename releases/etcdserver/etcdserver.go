@@ -85,11 +85,11 @@ func serve(ctx context.Context, config *embed.Config, rootPassword string) error
 	// early clients wait in the listener's queue.
 	open := make(chan struct{})
 	config.ServiceRegister = func(*grpc.Server) { <-open }
+	config.SetupGlobalLoggers() // before anything logs through them
 	server, err := embed.StartEtcd(config)
 	if err != nil {
 		return err
 	}
-	config.SetupGlobalLoggers()
 
 	// Before the port is open nobody is served, so leaving needs no farewell; embed's Close would wait for the port.
 	if err := authenticate(ctx, server.Server, rootPassword); err != nil {

@@ -1,0 +1,6 @@
+//go:build race
+
+package render_test
+
+// raced: the race detector makes compiling Ruby last minutes.
+const raced = true
