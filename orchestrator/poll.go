@@ -149,13 +149,13 @@ func (p *poller) result(instance string, task int) (Task, error) {
 	o, ended := p.results[task]
 	last, listed := p.live[task]
 	p.mu.Unlock()
-	switch {
-	case ended:
+	if ended {
 		return o.task, o.err
-	case listed:
+	}
+	p.expect(instance, task) // also when listed: a list names tasks that nobody expects
+	if listed {
 		return last, nil
 	}
-	p.expect(instance, task)
 	return Task{ID: task, State: TaskProcessing}, nil
 }
 
