@@ -34,8 +34,7 @@ var children = map[string]func(args []string) int{
 // aliases are what the program is when it is called by another name: the
 // package of our etcd service release holds it as "etcd".
 var aliases = map[string]func(args []string) int{
-	"etcd":  etcdserver.Main,
-	"chpst": vm.ChpstMain,
+	"etcd": etcdserver.Main,
 }
 
 // Main runs the program and returns its exit code: 0 only for success.
