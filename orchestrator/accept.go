@@ -3,7 +3,6 @@ package orchestrator
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/releases"
@@ -135,7 +134,7 @@ func (e *Engine) takeOver(i *serviceforge.Instance, c Caller) {
 func accepted(i *serviceforge.Instance) Accepted {
 	return Accepted{
 		Instance:  *i,
-		Operation: fmt.Sprintf("%s@%d", i.Operation.ID, i.Revision),
+		Operation: i.Operation.ID,
 		Done:      i.Operation.Done(),
 	}
 }

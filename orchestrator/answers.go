@@ -3,8 +3,6 @@ package orchestrator
 import (
 	"context"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/serviceforge/serviceforge"
@@ -32,11 +30,12 @@ func (e *Engine) instances(_ context.Context, c Caller) ([]store.Summary, error)
 	return mine, nil
 }
 
-// lastOperation answers from memory when memory is new enough for the
-// operation string, else by one linearizable read.
+// lastOperation answers from memory when memory knows the operation that is
+// asked for, else by one linearizable read: memory lags, or a newer operation
+// has begun.
 func (e *Engine) lastOperation(ctx context.Context, c Caller, id, operation string) (Progress, error) {
-	summary, found, seen := e.Store.Summary(id)
-	if !found || max(seen, summary.Revision) < revisionOf(operation) {
+	summary, found, _ := e.Store.Summary(id)
+	if !found || operation != "" && operation != summary.OperationID {
 		i, err := e.visible(ctx, c, id)
 		if serviceforge.CodeOf(err) == serviceforge.NotFound {
 			return e.afterwards(ctx, c, id)
@@ -69,16 +68,6 @@ func (e *Engine) afterwards(ctx context.Context, c Caller, id string) (Progress,
 		Kind: serviceforge.Deprovision, State: serviceforge.Succeeded, Step: serviceforge.Ready,
 		Description: "The service instance is deleted", Percent: 100,
 	}, nil
-}
-
-// revisionOf reads the revision of an operation string; 0 = none of ours.
-func revisionOf(operation string) int64 {
-	_, revision, _ := strings.Cut(operation, "@")
-	n, err := strconv.ParseInt(revision, 10, 64)
-	if err != nil {
-		return 0
-	}
-	return n
 }
 
 // describe makes the honest line of a poll's answer.

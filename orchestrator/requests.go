@@ -41,7 +41,7 @@ type DeprovisionRequest struct {
 // Accepted is the answer to a request that started, or had started, an operation.
 type Accepted struct {
 	Instance  serviceforge.Instance
-	Operation string // "<operation id>@<revision>": what a poll must have seen
+	Operation string // the operation's id: the same for every repetition (OSB checklist 113, 201)
 	Done      bool   // nothing is left to do: the same request was fulfilled before
 }
 
@@ -93,7 +93,8 @@ func (e *Engine) Deprovision(ctx context.Context, r DeprovisionRequest) (Accepte
 }
 
 // LastOperation answers a poll from memory. operation may be empty or foreign;
-// a string of ours is answered with at least that revision. Errors: NotFound,
+// one of ours is answered with what is known of that operation or a newer one,
+// never with what was before it. Errors: NotFound,
 // Gone (the instance was deleted), Unavailable (memory lags and etcd is away).
 func (e *Engine) LastOperation(ctx context.Context, c Caller, instanceID, operation string) (Progress, error) {
 	return e.lastOperation(ctx, c, instanceID, operation)
