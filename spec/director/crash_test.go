@@ -52,7 +52,7 @@ func TestCrash(t *testing.T) {
 
 func crash(t *testing.T, release, text string, lines int) {
 	d := prepareOnly(t)
-	child := exec.Command(d.options.Program, "__director", d.options.State, d.options.Program, release)
+	child := exec.Command(os.Args[0], "__director", d.options.State, d.options.Program, release)
 	child.Stderr = t.Output()
 	stdout, err := child.StdoutPipe()
 	if err != nil {

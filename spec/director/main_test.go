@@ -22,7 +22,8 @@ import (
 	"github.com/serviceforge/serviceforge/localbosh/vm"
 )
 
-// children are what the director's children run: this very binary.
+// children are what the director's children run: this very binary, unless it is
+// built for the race detector.
 var children = map[string]func([]string) int{
 	"__vm": vm.SupervisorMain, "__sandbox": vm.SandboxMain, "__chpst": vm.ChpstMain, "__erb": render.ErbMain,
 	"__director": directorMain,
@@ -34,8 +35,15 @@ func TestMain(m *testing.M) {
 			os.Exit(child(os.Args[2:]))
 		}
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	for _, fn := range cleanups {
+		fn()
+	}
+	os.Exit(code)
 }
+
+// cleanups run when all tests are over.
+var cleanups []func()
 
 // director is a running director and a client of its API.
 type director struct {
@@ -63,7 +71,7 @@ func start(t testing.TB, change ...func(*localbosh.Options)) *director {
 // prepareOnly is start without starting; the test must do so.
 func prepareOnly(t testing.TB) *director {
 	t.Helper()
-	program, err := filepath.Abs(os.Args[0])
+	path, err := program()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +79,7 @@ func prepareOnly(t testing.TB) *director {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &director{t: t, options: localbosh.Options{State: state, Program: program, Network: "127.231.0.0/24", Log: logger(t)}}
+	d := &director{t: t, options: localbosh.Options{State: state, Program: path, Network: "127.231.0.0/24", Log: logger(t)}}
 	t.Cleanup(func() {
 		if d.Director != nil {
 			if err := d.DestroyAll(context.Background()); err != nil {
