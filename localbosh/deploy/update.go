@@ -92,7 +92,7 @@ func (e *Engine) prepare(ctx context.Context, r *tasks.Run, p *prepared) error {
 		r.Warn(w)
 	}
 	for _, c := range e.Configs.Latest("runtime") {
-		if tree, err := manifest.ParseTree([]byte(c.Content)); err == nil && tree["addons"] != nil {
+		if tree, err := manifest.ParseTree([]byte(c.Content)); err == nil && concerned(tree, p.name) {
 			r.Warn("Runtime config '" + c.Name + "': addons are not applied by this director")
 		}
 	}
@@ -102,6 +102,18 @@ func (e *Engine) prepare(ctx context.Context, r *tasks.Run, p *prepared) error {
 		return err
 	}
 	return stage.Do("Rendering templates", func(*tasks.Step) error { return e.bind(ctx, r, p) })
+}
+
+// concerned says whether a runtime config has an addon that may be for the
+// deployment: one that names deployments names others.
+func concerned(runtime map[string]any, deployment string) bool {
+	addons, _ := runtime["addons"].([]any)
+	return slices.ContainsFunc(addons, func(a any) bool {
+		addon, _ := a.(map[string]any)
+		include, _ := addon["include"].(map[string]any)
+		names, named := include["deployments"].([]any)
+		return !named || slices.Contains(names, any(deployment))
+	})
 }
 
 // converge makes the instances what the plan says.
