@@ -140,15 +140,15 @@ func (l *leader) recover(ctx context.Context, i *serviceforge.Instance, d Direct
 	if stamp, ok := releases.StampOf(manifest); ok && stamp.Operation == i.Operation.ID {
 		return l.advance(ctx, i, serviceforge.Deployed)
 	}
-	i.Operation.Failures++
-	if i.Operation.Failures >= maxCreateFailures {
-		return goOn, l.fail(ctx, i, "The deployment failed", cause)
-	}
-	return l.again(ctx, i, cause)
+	return l.again(ctx, i, cause) // nobody said that it failed: not counted
 }
 
-// again stores that the deploy is to be made anew, under a new context id.
+// again stores that the deploy is to be made anew, under a new context id,
+// until the deadline.
 func (l *leader) again(ctx context.Context, i *serviceforge.Instance, cause string) (next, error) {
+	if l.overdue(i) {
+		return goOn, l.fail(ctx, i, "The deployment took too long", cause)
+	}
 	i.Operation.Attempt++
 	i.Operation.Step = serviceforge.Placed
 	return goOn, l.postpone(ctx, i, cause)

@@ -64,7 +64,7 @@ var (
 )
 
 // New opens the queue in o.Dir. Tasks that were running when the last director
-// ended become failed ("director restarted"); queued ones run after Start.
+// ended become timed out ("director restarted"); queued ones run after Start.
 func New(o Options) (*Queue, error) {
 	if o.Workers <= 0 {
 		o.Workers = 3
@@ -102,7 +102,7 @@ func (q *Queue) Start() {
 	q.workers.Go(func() { q.worker(ctx, true) })
 }
 
-// Stop cancels the running tasks, which end as failed ("director restarted"),
+// Stop cancels the running tasks, which time out ("director restarted"),
 // and waits for them. Queued tasks stay queued for the next director.
 func (q *Queue) Stop() {
 	q.mu.Lock()

@@ -132,6 +132,8 @@ func (q *Queue) finish(t *task, result string, err error) {
 	switch {
 	case errors.Is(err, errCancelled):
 		final.State, result = Cancelled, "task cancelled"
+	case errors.Is(err, errStopping): // nobody can say how far it came
+		final.State, result = Timeout, errStopping.Error()
 	case err != nil:
 		final.State, result = Failed, taskError(t.ID, err).Description
 	}

@@ -12,8 +12,9 @@ import (
 // State is where a task stands.
 type State string
 
-// The states of BOSH tasks. Processing tasks become Error when the director
-// ends; Timeout is only ever read.
+// The states of BOSH tasks. Tasks that are processing when the director ends
+// become Timeout, as a real director's do when their worker stops reporting:
+// clients have to look what became of the deployment.
 const (
 	Queued     State = "queued"
 	Processing State = "processing"

@@ -252,7 +252,7 @@ func TestRestart(t *testing.T) {
 	second.Start()
 	defer second.Stop()
 	for _, id := range []int{interrupted.ID, killed} {
-		if got := ended(t, second, id, tasks.Failed); *got.Result != "director restarted" {
+		if got := ended(t, second, id, tasks.Timeout); *got.Result != "director restarted" {
 			t.Errorf("task %d: %s", id, *got.Result)
 		}
 		if events := output(t, second, id, "event"); !strings.HasSuffix(events, `"error":{"code":100,"message":"director restarted"}}`+"\n") || strings.Contains(events, "half") {
