@@ -1,8 +1,6 @@
 package api
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -204,27 +202,24 @@ func writeRange(w http.ResponseWriter, r *http.Request, src *io.SectionReader, m
 }
 
 // byteRange reads a Range of one part; ok is false when there is none to obey.
+// from may lie at or beyond total: then there is nothing to send.
 func byteRange(header string, total int64) (from, to int64, ok bool) {
 	spec, found := strings.CutPrefix(header, "bytes=")
 	a, b, two := strings.Cut(spec, "-")
-	if !found || !two || strings.Contains(spec, ",") {
+	if !found || !two {
 		return 0, 0, false
 	}
-	to = total - 1
-	if a == "" {
-		n, err := strconv.ParseInt(b, 10, 64)
-		if err != nil || n <= 0 {
-			return 0, 0, false
-		}
-		return max(total-n, 0), to, true
+	if a == "" { // the last b bytes
+		n, err := strconv.ParseUint(b, 10, 62)
+		return max(total-int64(n), 0), total - 1, err == nil && n > 0
 	}
-	from, err := strconv.ParseInt(a, 10, 64)
-	if b != "" {
-		var berr error
-		if to, berr = strconv.ParseInt(b, 10, 64); berr != nil || to < from {
-			err = errors.Join(err, berr, context.Canceled)
-		}
-		to = min(to, total-1)
+	first, err := strconv.ParseUint(a, 10, 62)
+	if err != nil {
+		return 0, 0, false
 	}
-	return from, to, err == nil && from >= 0
+	if b == "" {
+		return int64(first), total - 1, true
+	}
+	last, err := strconv.ParseUint(b, 10, 62)
+	return int64(first), min(int64(last), total-1), err == nil && last >= first
 }

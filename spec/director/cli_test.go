@@ -250,6 +250,19 @@ func TestRestart(t *testing.T) {
 			t.Errorf("process %d was interrupted by the restart; now %v", pid, now)
 		}
 	}
+
+	d.stop()
+	for _, p := range processes(t, d.options.State) { // as a reboot would
+		id, cmd, _ := strings.Cut(p, " ")
+		if pid, _ := strconv.Atoi(id); strings.Contains(cmd, " __vm ") {
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	eventually(t, "everything is dead", func() bool { return len(d.shells()) == 0 })
+	d.start()
+	eventually(t, "the dead VMs are back", func() bool { return len(d.shells()) == 2 })
 }
 
 // TestFailingDeploy proves what a deploy that fails leaves behind, and that the
