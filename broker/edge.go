@@ -116,7 +116,6 @@ func (b *Broker) prepareDelete(c *call, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		c.form = true
 		for name := range fields {
 			if !query.Has(name) {
 				query.Set(name, fields.Get(name))

@@ -56,6 +56,7 @@ func New(o Options) *Dashboard {
 func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
+	header.Set("Vary", "Accept")
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
 	header.Set("Referrer-Policy", "no-referrer")
@@ -80,7 +81,6 @@ func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, err)
 		return
 	}
-	header.Set("Vary", "Accept")
 	if shown.Busy {
 		header.Set("Retry-After", strconv.Itoa(refreshSeconds))
 	}
