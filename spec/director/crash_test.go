@@ -86,7 +86,7 @@ func crash(t *testing.T, release, text string, lines int) {
 	got := d.wait("https://" + d.Addr() + task)
 	switch {
 	case got.State == "done":
-	case got.State == "error" && *got.Result == "director restarted":
+	case got.State == "timeout" && *got.Result == "director restarted":
 		for line := range strings.Lines(d.get(task + "/output?type=event").body) {
 			if !json.Valid([]byte(line)) {
 				t.Errorf("half an event line: %q", line)
