@@ -17,8 +17,9 @@ type Director interface {
 	Delete(ctx context.Context, deployment, contextID string) (task int, err error)
 	// Tasks lists tasks, newest first.
 	Tasks(ctx context.Context, q TaskQuery) ([]Task, error)
-	// Task reads one task. NotFound = the director does not know it (any more).
-	Task(ctx context.Context, id int) (Task, error)
+	// Task reads one task; wait as in TaskQuery. NotFound = the director does
+	// not know it (any more).
+	Task(ctx context.Context, id int, wait time.Duration) (Task, error)
 	// Cancel asks a task to end; one that has ended is no error.
 	Cancel(ctx context.Context, id int) error
 	// Manifest returns the text of the last deploy that succeeded; it is empty

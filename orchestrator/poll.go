@@ -6,21 +6,15 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/serviceforge/serviceforge"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/store"
 )
 
 const (
-	// listsPerSecond and listBurst keep a poller at ten calls in any ten
-	// seconds, however many tasks are in flight; the first ones may be quick.
-	listsPerSecond = 0.5
-	listBurst      = 5
-	listHold       = time.Second      // how long the director may hold a list in which nothing happens
-	sulk           = 10 * time.Second // longest pause after a director that does not answer
-	harvestLeast   = 50               // ended tasks asked for at once
+	taskHold     = time.Second      // how long the director may hold an answer while nothing happens
+	sulk         = 10 * time.Second // longest pause after a director that does not answer
+	harvestLeast = 50               // ended tasks asked for at once
 )
 
 // poller is the one watcher of a director's tasks. It asks once for all of
@@ -29,7 +23,7 @@ type poller struct {
 	leader   *leader
 	pool     pools.Pool
 	director Director
-	lists    *rate.Limiter
+	pace     pace
 	wake     chan struct{} // holds one token when something is expected
 
 	mu       sync.Mutex
@@ -49,7 +43,7 @@ type outcome struct {
 
 func newPoller(l *leader, pool pools.Pool, d Director) *poller {
 	return &poller{
-		leader: l, pool: pool, director: d, lists: rate.NewLimiter(listsPerSecond, listBurst), wake: make(chan struct{}, 1),
+		leader: l, pool: pool, director: d, wake: make(chan struct{}, 1),
 		inFlight: map[string]struct{}{}, expected: map[int]string{}, live: map[int]Task{}, results: map[int]outcome{},
 	}
 }
@@ -165,7 +159,7 @@ func (p *poller) run(ctx context.Context) {
 	trouble := time.Duration(0)
 	for {
 		expected := p.waitForWork(ctx)
-		if ctx.Err() != nil || p.lists.Wait(ctx) != nil {
+		if ctx.Err() != nil || p.pace.wait(ctx) != nil {
 			return
 		}
 		err := p.poll(ctx, expected)
@@ -202,12 +196,16 @@ func (p *poller) waitForWork(ctx context.Context) []int {
 	}
 }
 
-// poll asks once for all unfinished tasks; those expected that are not among
-// them have ended, and are asked for together.
+// poll asks once: for the one task that is expected, or for all unfinished
+// ones. Those expected that are not among them have ended, and are asked for
+// together.
 func (p *poller) poll(ctx context.Context, expected []int) error {
-	asking, cancel := context.WithTimeout(ctx, p.leader.PostTimeout+listHold)
+	if len(expected) == 1 {
+		return p.lookUp(ctx, expected[0], taskHold)
+	}
+	asking, cancel := context.WithTimeout(ctx, p.leader.PostTimeout+taskHold)
 	defer cancel()
-	tasks, err := p.director.Tasks(asking, TaskQuery{States: unfinished, Wait: listHold})
+	tasks, err := p.director.Tasks(asking, TaskQuery{States: unfinished, Wait: taskHold})
 	if err != nil {
 		return err
 	}
@@ -227,10 +225,28 @@ func (p *poller) poll(ctx context.Context, expected []int) error {
 	if len(ended) == 0 {
 		return nil
 	}
-	if err := p.lists.Wait(ctx); err != nil {
+	if err := p.pace.wait(ctx); err != nil {
 		return err
 	}
 	return p.harvest(ctx, ended)
+}
+
+// lookUp asks for one task and takes what has become of it.
+func (p *poller) lookUp(ctx context.Context, id int, hold time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, p.leader.PostTimeout+hold)
+	defer cancel()
+	task, err := p.director.Task(ctx, id, hold)
+	switch {
+	case err != nil && serviceforge.CodeOf(err) != serviceforge.NotFound:
+		return err
+	case err == nil && task.running():
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.live[id] = task
+		return nil
+	}
+	p.ended(id, task, err)
+	return nil
 }
 
 // harvest learns how tasks ended: in one call for all that ended lately, and
@@ -247,20 +263,16 @@ func (p *poller) harvest(ctx context.Context, ended []int) error {
 		known[t.ID] = t
 	}
 	for _, id := range ended {
-		task, ok := known[id]
-		if !ok {
-			if err := p.lists.Wait(ctx); err != nil {
-				return err
-			}
-			task, err = p.director.Task(asking, id)
-			if err != nil && serviceforge.CodeOf(err) != serviceforge.NotFound {
-				return err
-			}
-			if err == nil && task.running() {
-				continue // it was not in the list for another reason; the next list tells
-			}
+		if task, ok := known[id]; ok {
+			p.ended(id, task, nil)
+			continue
 		}
-		p.ended(id, task, err)
+		if err := p.pace.wait(ctx); err != nil {
+			return err
+		}
+		if err := p.lookUp(ctx, id, 0); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -134,11 +134,7 @@ func (d *scripted) Tasks(ctx context.Context, q orchestrator.TaskQuery) (found [
 		return nil
 	}
 	if err = d.call("Tasks", list); err == nil && q.Wait > 0 && len(found) > 0 {
-		select { // Prefer: wait
-		case <-ctx.Done():
-		case <-changed:
-		case <-time.After(q.Wait):
-		}
+		hold(ctx, changed, q.Wait)
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		_ = list()
@@ -152,15 +148,31 @@ func (d *scripted) news() <-chan struct{} {
 	return d.changed
 }
 
-func (d *scripted) Task(_ context.Context, id int) (t orchestrator.Task, err error) {
-	err = d.call("Task", func() error {
+func (d *scripted) Task(ctx context.Context, id int, wait time.Duration) (t orchestrator.Task, err error) {
+	changed := d.news()
+	read := func() error {
 		if id < 1 || id > len(d.tasks) {
 			return serviceforge.Errorf(serviceforge.NotFound, "Task %d not found", id)
 		}
 		t = d.tasks[id-1]
 		return nil
-	})
+	}
+	if err = d.call("Task", read); err == nil && t.State == orchestrator.TaskProcessing {
+		hold(ctx, changed, wait)
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		err = read()
+	}
 	return t, err
+}
+
+// hold is "Prefer: wait".
+func hold(ctx context.Context, changed <-chan struct{}, wait time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-changed:
+	case <-time.After(wait):
+	}
 }
 
 func (d *scripted) Cancel(_ context.Context, id int) error {

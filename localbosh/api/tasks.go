@@ -36,11 +36,17 @@ func taskID(r *http.Request) (int, error) {
 	return id, nil
 }
 
+// getTask holds the answer while the task runs: as long as `Prefer: wait` says,
+// else for a moment (hold), which spares the bosh CLI its pause.
 func (s *server) getTask(w http.ResponseWriter, r *http.Request) {
 	id, err := taskID(r)
 	if err == nil {
+		wait, ok := preferredWait(r)
+		if !ok {
+			wait = hold
+		}
 		var t tasks.Task
-		if t, err = s.tasks.Wait(r.Context(), id, hold); err == nil {
+		if t, err = s.tasks.Wait(r.Context(), id, wait); err == nil {
 			writeJSON(w, http.StatusOK, jsonType, t)
 			return
 		}

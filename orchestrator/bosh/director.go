@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cloudfoundry/bosh-cli/v7/director"
 
@@ -49,9 +50,7 @@ func (c *Client) Tasks(ctx context.Context, q orchestrator.TaskQuery) ([]orchest
 		query.Set("limit", strconv.Itoa(q.Limit))
 	}
 	request, t := c.call(ctx, "")
-	if q.Wait > 0 {
-		t.prefer = fmt.Sprintf("wait=%d", int(q.Wait.Seconds()))
-	}
+	t.wait = q.Wait
 	var answers []director.TaskResp
 	if err := request.Get("/tasks?"+query.Encode(), &answers); err != nil {
 		return nil, t.translate(err, "listing tasks")
@@ -65,8 +64,9 @@ func (c *Client) Tasks(ctx context.Context, q orchestrator.TaskQuery) ([]orchest
 }
 
 // Task reads one task.
-func (c *Client) Task(ctx context.Context, id int) (orchestrator.Task, error) {
+func (c *Client) Task(ctx context.Context, id int, wait time.Duration) (orchestrator.Task, error) {
 	request, t := c.call(ctx, "")
+	t.wait = wait
 	var answer director.TaskResp
 	err := request.Get(fmt.Sprintf("/tasks/%d", id), &answer)
 	return taskFrom(answer), t.translate(err, fmt.Sprintf("reading task %d", id))

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"path"
 	"strconv"
+	"time"
 
 	"github.com/serviceforge/serviceforge"
 )
@@ -19,16 +20,16 @@ import (
 type transport struct {
 	ctx    context.Context
 	client *Client
-	prefer string // RFC 7240; directors that do not know it ignore it
-	status int    // of the answer; 0 = none came
+	wait   time.Duration // RFC 7240 "Prefer: wait"; directors that do not know it answer at once
+	status int           // of the answer; 0 = none came
 }
 
 // Do sends the request once.
 func (t *transport) Do(request *http.Request) (*http.Response, error) {
 	request = request.WithContext(t.ctx)
 	request.SetBasicAuth(t.client.username, t.client.password.Reveal())
-	if t.prefer != "" {
-		request.Header.Set("Prefer", t.prefer)
+	if t.wait > 0 {
+		request.Header.Set("Prefer", fmt.Sprintf("wait=%d", int(t.wait.Seconds())))
 	}
 	response, err := t.client.http.Do(request)
 	if err != nil {
