@@ -11,52 +11,24 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	boshcli "github.com/serviceforge/serviceforge/spec/bosh"
 )
-
-// cliVersion is the version that spec/boshcli/go.mod names.
-const cliVersion = "7.9.13"
-
-// buildCLI builds the real bosh CLI once per user and machine.
-var buildCLI = sync.OnceValues(func() (string, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		cache = os.TempDir()
-	}
-	path := filepath.Join(cache, "serviceforge", "bosh-cli-"+cliVersion, "bosh")
-	if _, err := os.Stat(path); err == nil {
-		return path, nil
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return "", err
-	}
-	tmp := fmt.Sprintf("%s.%d", path, os.Getpid())
-	build := exec.Command("go", "build", "-C", filepath.Join("..", "boshcli"), "-mod=readonly", "-o", tmp, "github.com/cloudfoundry/bosh-cli/v7")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building the bosh CLI: %w\n%s", err, out)
-	}
-	return path, os.Rename(tmp, path)
-})
 
 // bosh runs the real CLI against the director and returns what it printed.
 func (d *director) bosh(args ...string) (string, error) {
 	d.t.Helper()
-	path, err := buildCLI()
-	if err != nil {
-		d.t.Fatal(err)
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, append([]string{"--non-interactive", "--no-color", "--tty"}, args...)...)
+	cmd := exec.CommandContext(ctx, boshcli.CLI(d.t), append([]string{"--non-interactive", "--no-color", "--tty"}, args...)...)
 	cmd.Env = append(os.Environ(), "HOME="+d.options.State, "BOSH_ENVIRONMENT="+d.URL(), "BOSH_CA_CERT="+d.CAFile(),
 		"BOSH_CLIENT="+d.user, "BOSH_CLIENT_SECRET="+d.secret)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	err = cmd.Run()
+	err := cmd.Run()
 	return out.String(), err
 }
 

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/serviceforge/serviceforge/spec"
 )
 
 // patience is how long anything may take that is waited for.
@@ -38,7 +40,7 @@ func startBroker(t *testing.T, strict bool) *platform {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(tmp) })
 	var out bytes.Buffer
-	command := exec.Command(program, "dev", "--ephemeral", "--listen", "127.0.0.1:0", "--bosh-listen", "127.0.0.1:0",
+	command := exec.Command(spec.Program(t), "dev", "--ephemeral", "--listen", "127.0.0.1:0", "--bosh-listen", "127.0.0.1:0",
 		"--network", fmt.Sprintf("127.%d.%d.0/24", 16+rand.IntN(40), rand.IntN(256)),
 		fmt.Sprintf("--broker-require-api-version=%v", strict))
 	command.Env = append(os.Environ(), "TMPDIR="+tmp)
@@ -126,7 +128,7 @@ func eventually(t *testing.T, what string, so func() bool) {
 // serviceforge runs a CLI command against this broker.
 func (p *platform) serviceforge(t *testing.T, args ...string) string {
 	t.Helper()
-	command := exec.Command(program, append(args, "--state", p.state)...)
+	command := exec.Command(spec.Program(t), append(args, "--state", p.state)...)
 	command.Env = clientEnvironment()
 	var side bytes.Buffer
 	command.Stderr = &side
