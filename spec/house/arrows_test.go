@@ -1,0 +1,160 @@
+package house_test
+
+import (
+	"maps"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// arrows says which of our packages a package may import: CONTRIBUTING.md, "The
+// house".  Every package
+// has a row; each names only packages of the rows below it.
+var arrows = []struct {
+	from string
+	to   string
+}{
+	{"cmd/serviceforge", "cmd"},
+	{"cmd", "serviceforge broker dashboard admin localbosh localbosh/render localbosh/vm demo config orchestrator orchestrator/bosh " +
+		"store releases releases/etcdserver users infrastructure_pools catalog"},
+
+	{"broker", "serviceforge catalog orchestrator"},
+	{"dashboard", "serviceforge catalog orchestrator"},
+	{"admin", "serviceforge catalog orchestrator store"},
+	{"demo", ""},
+	{"config", "serviceforge"},
+
+	{"orchestrator/bosh", "serviceforge orchestrator"},
+	{"orchestrator", "serviceforge catalog infrastructure_pools releases store users"},
+
+	{"store", "serviceforge"},
+	{"releases", "serviceforge catalog infrastructure_pools users"},
+	{"releases/etcdserver", ""},
+	{"users", "serviceforge"},
+	{"infrastructure_pools", "serviceforge catalog"},
+
+	{"catalog", "serviceforge"},
+	{"serviceforge", ""},
+
+	{"localbosh", "localbosh/api localbosh/deploy localbosh/tasks localbosh/blobs localbosh/render localbosh/vm localbosh/durable"},
+	{"localbosh/api", "localbosh/deploy localbosh/tasks localbosh/blobs localbosh/manifest localbosh/bosherr"},
+	{"localbosh/deploy", "localbosh/tasks localbosh/blobs localbosh/render localbosh/vm localbosh/manifest localbosh/bosherr localbosh/durable"},
+	{"localbosh/tasks", "localbosh/bosherr localbosh/durable"},
+	{"localbosh/blobs", "localbosh/manifest localbosh/bosherr localbosh/durable"},
+	{"localbosh/render", ""},
+	{"localbosh/vm", "localbosh/monit"},
+	{"localbosh/manifest", "localbosh/bosherr"},
+	{"localbosh/monit", ""},
+	{"localbosh/bosherr", ""},
+	{"localbosh/durable", ""},
+}
+
+// foreign says which of our packages may import a module, with what is below
+// its path. The longest path that fits counts. A module without a row may not
+// be imported: a new dependency is a decision, made here.
+var foreign = map[string]string{
+	"code.cloudfoundry.org/lager":            "broker",
+	"github.com/cloudfoundry/bosh-cli":       "orchestrator/bosh",
+	"github.com/cloudfoundry/bosh-utils":     "orchestrator/bosh",
+	"github.com/cloudfoundry/config-server":  "localbosh/manifest",
+	"github.com/cppforlife/go-semi-semantic": "localbosh/manifest",
+	"github.com/go-chi/chi":                  "admin broker localbosh/api",
+	"github.com/go-viper/mapstructure":       "config",
+	"github.com/mandelsoft/spiff":            "releases",
+	"github.com/mattn/go-isatty":             "cmd",
+	"github.com/oklog/ulid":                  "cmd store",
+	"github.com/pivotal-cf/brokerapi":        "broker",
+	"github.com/schollz/progressbar":         "cmd",
+	"github.com/spf13/cobra":                 "cmd",
+	"github.com/spf13/pflag":                 "cmd config",
+	"github.com/spf13/viper":                 "cmd config",
+	"github.com/tetratelabs/wazero":          "localbosh/render",
+	"go.etcd.io/etcd":                        "store users demo releases/etcdserver",
+	"go.etcd.io/etcd/server":                 "store releases/etcdserver",
+	"go.uber.org/zap":                        "store users demo", // the etcd client's logger
+	"golang.org/x/crypto":                    "store",
+	"golang.org/x/sys":                       "releases localbosh/blobs localbosh/deploy localbosh/render localbosh/vm",
+	"golang.org/x/time":                      "orchestrator",
+	"google.golang.org/grpc":                 "users releases/etcdserver",
+	"gopkg.in/yaml.v3":                       "infrastructure_pools releases localbosh/api localbosh/deploy localbosh/manifest localbosh/monit",
+}
+
+// pointUp finds arrows that do not point down: imports of non-test code that no
+// row allows.
+func pointUp(tr *tree) (bad []string) {
+	allowed := map[string][]string{}
+	for _, row := range arrows {
+		allowed[row.from] = strings.Fields(row.to)
+	}
+	for _, file := range tr.code {
+		from := file.folder()
+		if from == "" {
+			from = "serviceforge"
+		}
+		if file.isTest() || from == "spec" || strings.HasPrefix(from, "spec/") {
+			continue // specs look at the house from outside
+		}
+		row, known := allowed[from]
+		if !known {
+			bad = append(bad, tr.at(file.ast.Name, "package %s has no row in the table of spec/house", from))
+			continue
+		}
+		for _, spec := range file.ast.Imports {
+			name, _ := strconv.Unquote(spec.Path.Value)
+			ours, isOurs := strings.CutPrefix(name, us)
+			ours = strings.TrimPrefix(ours, "/")
+			if ours == "" {
+				ours = "serviceforge"
+			}
+			switch {
+			case isOurs && !slices.Contains(row, ours):
+				bad = append(bad, tr.at(spec, "%s may not import %s", from, ours))
+			case !isOurs && strings.Contains(strings.Split(name, "/")[0], ".") && !mayImport(from, name):
+				bad = append(bad, tr.at(spec, "%s may not import %s", from, name))
+			}
+		}
+	}
+	return bad
+}
+
+func mayImport(from, name string) bool {
+	for prefix := name; prefix != "."; prefix = path.Dir(prefix) {
+		if packages, found := foreign[prefix]; found {
+			return slices.Contains(strings.Fields(packages), from)
+		}
+	}
+	return false
+}
+
+// rowsUp finds rows of the table itself that allow an arrow to a row above, or
+// that are there for nothing.
+func rowsUp(tr *tree) (bad []string) {
+	rank := map[string]int{}
+	for i, row := range arrows {
+		rank[row.from] = i
+	}
+	packages := map[string]bool{}
+	for _, file := range tr.code {
+		packages[file.folder()] = true
+	}
+	packages["serviceforge"] = packages[""]
+	for i, row := range arrows {
+		if !packages[row.from] {
+			bad = append(bad, "spec/house has a row for "+row.from+", which is no package")
+		}
+		for _, to := range strings.Fields(row.to) {
+			if below, known := rank[to]; !known || below <= i {
+				bad = append(bad, "the row of "+row.from+" allows "+to+", which is not below it")
+			}
+		}
+	}
+	for _, module := range slices.Sorted(maps.Keys(foreign)) {
+		for from := range strings.FieldsSeq(foreign[module]) {
+			if _, known := rank[from]; !known {
+				bad = append(bad, "the row of "+module+" allows "+from+", which is no package")
+			}
+		}
+	}
+	return bad
+}
