@@ -98,12 +98,12 @@ var waitingFor = map[serviceforge.Step]struct {
 }
 
 func (e *Engine) describeRunning(s *store.Summary, p *Progress) {
-	p.Percent, p.Description = waitingFor[s.Step].percent, waitingFor[s.Step].text
-	at := e.progress.ask(s.ID, s.OperationID)
+	at := e.progress.ask(s.ID, s.OperationID, waitingFor[s.Step].percent)
+	p.Percent, p.Description = at.percent, waitingFor[s.Step].text
 	if s.Step != serviceforge.Submitted || at.stage == "" {
 		return
 	}
-	p.Stage, p.Node, p.Percent = at.stage, at.node, max(p.Percent, at.percent)
+	p.Stage, p.Node = at.stage, at.node
 	p.Description = fmt.Sprintf("%s: %s (%d %%)", p.Stage, p.Node, p.Percent)
 }
 

@@ -47,8 +47,9 @@ func newProgressBoard(now func() time.Time) *progressBoard {
 	return &progressBoard{now: now, standings: map[string]*standing{}, demand: make(chan struct{}, 1), changed: make(chan struct{})}
 }
 
-// ask returns what is known and notes that somebody looks.
-func (b *progressBoard) ask(id, operation string) standing {
+// ask returns what is known and notes that somebody looks. least is how far the
+// operation is by its step; what was shown once never falls.
+func (b *progressBoard) ask(id, operation string, least int) standing {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.standings[id]
@@ -57,6 +58,7 @@ func (b *progressBoard) ask(id, operation string) standing {
 		b.standings[id] = s
 	}
 	s.asked = b.now()
+	s.percent = max(s.percent, least)
 	select {
 	case b.demand <- struct{}{}:
 	default:
@@ -94,7 +96,7 @@ func (b *progressBoard) from(id string, task int) int64 {
 		return 0
 	}
 	if s.task != task {
-		*s = standing{operation: s.operation, asked: s.asked, task: task}
+		*s = standing{operation: s.operation, asked: s.asked, percent: s.percent, task: task}
 	}
 	return s.read
 }
