@@ -38,6 +38,7 @@ type Instance struct {
 
 	Deployment     string // BOSH deployment name; fixed at creation
 	Pool           string // infrastructure pool; "" until placed, then fixed
+	Slot           string // the place in the pool that it claims; "" = the pool has no limit
 	Release        string // service release "name/version" it is rendered with
 	Infrastructure string // the pool's infrastructure, e.g. "default"
 	// Versions pins BOSH releases, by name; those not in it have the version
@@ -59,6 +60,9 @@ type Instance struct {
 
 	// Revision is the store's version of this record; 0 = not stored yet.
 	Revision int64
+	// Stored is where the instance stood when the store read or wrote it last:
+	// a write that differs from it is told in the history.
+	Stored Standing
 	// Unknown holds fields written by a newer version; they are kept.
 	Unknown map[string]json.RawMessage
 }

@@ -73,14 +73,19 @@ func (s *Store) CreateBinding(ctx context.Context, b *serviceforge.Binding, inst
 	return existing, serviceforge.Errorf(serviceforge.Conflict, "service binding %q exists", b.ID)
 }
 
-// PutBinding replaces a binding that still has its Revision. Errors: Conflict, Unavailable.
-func (s *Store) PutBinding(ctx context.Context, b *serviceforge.Binding) error {
+// PutBinding replaces a binding that still has its Revision, and tells changes
+// of it in the instance's history. Errors: Conflict, Unavailable.
+func (s *Store) PutBinding(ctx context.Context, b *serviceforge.Binding, changes ...serviceforge.Change) error {
 	value, err := s.encodeBinding(b)
 	if err != nil {
 		return err
 	}
+	told, err := tell(b.InstanceID, changes...)
+	if err != nil {
+		return err
+	}
 	place := key(bindingsKey, b.InstanceID, b.ID)
-	answer, err := s.commit(ctx, unchanged(place, b.Revision, 0), []clientv3.Op{clientv3.OpPut(place, value)}, nil)
+	answer, err := s.commit(ctx, unchanged(place, b.Revision, 0), append(told, clientv3.OpPut(place, value)), nil)
 	if err != nil {
 		return err
 	}
@@ -88,18 +93,25 @@ func (s *Store) PutBinding(ctx context.Context, b *serviceforge.Binding) error {
 		return serviceforge.Errorf(serviceforge.Conflict, "service binding %q was changed meanwhile", b.ID)
 	}
 	b.Revision = answer.Header.Revision
+	s.pruneHistory(ctx, b.InstanceID, told, answer)
 	return nil
 }
 
-// DeleteBinding forgets a binding that still has its Revision. Errors: Conflict, Unavailable.
-func (s *Store) DeleteBinding(ctx context.Context, b *serviceforge.Binding) error {
+// DeleteBinding forgets a binding that still has its Revision, and tells
+// changes of it in the instance's history. Errors: Conflict, Unavailable.
+func (s *Store) DeleteBinding(ctx context.Context, b *serviceforge.Binding, changes ...serviceforge.Change) error {
+	told, err := tell(b.InstanceID, changes...)
+	if err != nil {
+		return err
+	}
 	place := key(bindingsKey, b.InstanceID, b.ID)
-	answer, err := s.commit(ctx, unchanged(place, b.Revision, 0), []clientv3.Op{clientv3.OpDelete(place)}, nil)
+	answer, err := s.commit(ctx, unchanged(place, b.Revision, 0), append(told, clientv3.OpDelete(place)), nil)
 	if err != nil {
 		return err
 	}
 	if !answer.Succeeded {
 		return serviceforge.Errorf(serviceforge.Conflict, "service binding %q was changed meanwhile", b.ID)
 	}
+	s.pruneHistory(ctx, b.InstanceID, told, answer)
 	return nil
 }

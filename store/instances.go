@@ -26,7 +26,8 @@ func (s *Store) instanceOf(kv *mvccpb.KeyValue) (serviceforge.Instance, error) {
 	return s.decodeInstance(string(kv.Key), kv.Value, kv.ModRevision)
 }
 
-// CreateInstance stores a new instance and sets its Revision. If the id is
+// CreateInstance stores a new instance, tells it in the history, and sets its
+// Revision. If the id is
 // taken, it stores nothing and returns what is there with a Conflict error, in
 // the same round trip.
 func (s *Store) CreateInstance(ctx context.Context, i *serviceforge.Instance) (existing serviceforge.Instance, err error) {
@@ -35,9 +36,13 @@ func (s *Store) CreateInstance(ctx context.Context, i *serviceforge.Instance) (e
 	if err != nil {
 		return existing, err
 	}
+	told, err := tell(i.ID, changeOf(i, i.CreatedAt))
+	if err != nil {
+		return existing, err
+	}
 	answer, err := s.commit(ctx,
 		[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(place), "=", 0)},
-		[]clientv3.Op{clientv3.OpPut(place, value), clientv3.OpDelete(key(tombstonesKey, i.ID))},
+		append(told, clientv3.OpPut(place, value), clientv3.OpDelete(key(tombstonesKey, i.ID))),
 		[]clientv3.Op{clientv3.OpGet(place)})
 	if err != nil {
 		return existing, err
@@ -49,13 +54,20 @@ func (s *Store) CreateInstance(ctx context.Context, i *serviceforge.Instance) (e
 		}
 		return existing, serviceforge.Errorf(serviceforge.Conflict, "service instance %q exists", i.ID)
 	}
-	i.Revision = answer.Header.Revision
-	s.view.apply(SummaryOf(i))
+	s.wrote(ctx, i, answer, told)
 	return existing, nil
 }
 
+// wrote notes on i what its write made of it.
+func (s *Store) wrote(ctx context.Context, i *serviceforge.Instance, answer *clientv3.TxnResponse, told []clientv3.Op) {
+	i.Revision, i.Stored = answer.Header.Revision, i.Standing()
+	s.view.apply(SummaryOf(i))
+	s.pruneHistory(ctx, i.ID, told, answer)
+}
+
 // PutInstance replaces a record that still has the Revision it was read with,
-// and sets the new Revision. A term other than 0 must be the present leader's.
+// and sets the new Revision. Where the instance's standing differs from the
+// stored one, the same transaction tells it in the history. A term other than 0 must be the present leader's.
 // Errors: Conflict (somebody wrote since, or another leader rules: read again),
 // Unavailable.
 func (s *Store) PutInstance(ctx context.Context, i *serviceforge.Instance, term int64) error {
@@ -63,21 +75,26 @@ func (s *Store) PutInstance(ctx context.Context, i *serviceforge.Instance, term 
 	if err != nil {
 		return err
 	}
+	var told []clientv3.Op
+	if i.Standing() != i.Stored {
+		if told, err = tell(i.ID, changeOf(i, i.UpdatedAt)); err != nil {
+			return err
+		}
+	}
 	place := key(instancesKey, i.ID)
-	answer, err := s.commit(ctx, unchanged(place, i.Revision, term), []clientv3.Op{clientv3.OpPut(place, value)}, nil)
+	answer, err := s.commit(ctx, unchanged(place, i.Revision, term), append(told, clientv3.OpPut(place, value)), nil)
 	if err != nil {
 		return err
 	}
 	if !answer.Succeeded {
 		return serviceforge.Errorf(serviceforge.Conflict, "service instance %q was changed meanwhile", i.ID)
 	}
-	i.Revision = answer.Header.Revision
-	s.view.apply(SummaryOf(i))
+	s.wrote(ctx, i, answer, told)
 	return nil
 }
 
-// BuryInstance deletes an instance with its bindings and leaves a tombstone.
-// Errors as PutInstance.
+// BuryInstance deletes an instance with its bindings and leaves a tombstone;
+// its history is kept for a year. Errors as PutInstance.
 func (s *Store) BuryInstance(ctx context.Context, i *serviceforge.Instance, term int64) error {
 	stone, err := encode(key(tombstonesKey, i.ID), nil, tombstoneOf(i))
 	if err != nil {
@@ -87,16 +104,21 @@ func (s *Store) BuryInstance(ctx context.Context, i *serviceforge.Instance, term
 	if err != nil {
 		return err
 	}
+	last, kept, untold, err := s.lastChange(ctx, i)
+	if err != nil {
+		return err
+	}
 	place := key(instancesKey, i.ID)
-	answer, err := s.commit(ctx, unchanged(place, i.Revision, term), []clientv3.Op{
+	answer, err := s.commit(ctx, append(unchanged(place, i.Revision, term), untold), append(last,
 		clientv3.OpDelete(place),
 		clientv3.OpDelete(key(bindingsKey, i.ID)+"/", clientv3.WithPrefix()),
 		clientv3.OpPut(key(tombstonesKey, i.ID), stone, clientv3.WithLease(lease)),
-	}, nil)
+	), nil)
 	if err != nil {
 		return err
 	}
 	if !answer.Succeeded {
+		s.revoke(ctx, lease, kept)
 		return serviceforge.Errorf(serviceforge.Conflict, "service instance %q was changed meanwhile", i.ID)
 	}
 	s.view.remove(i.ID, answer.Header.Revision)

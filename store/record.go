@@ -124,7 +124,7 @@ func (s *Store) decodeInstance(place string, data []byte, revision int64) (servi
 	if err != nil {
 		return serviceforge.Instance{}, err
 	}
-	return serviceforge.Instance{
+	i := serviceforge.Instance{
 		ID: r.ID, ServiceID: r.ServiceID, PlanID: r.PlanID, Platform: r.Platform,
 		OrganizationGUID: r.OrganizationGUID, SpaceGUID: r.SpaceGUID,
 		Context: serviceforge.NewSecret(hidden.Context), Parameters: serviceforge.NewSecret(hidden.Parameters),
@@ -132,7 +132,9 @@ func (s *Store) decodeInstance(place string, data []byte, revision int64) (servi
 		Deployment: r.Deployment, Pool: r.Pool, Release: r.Release, Infrastructure: r.Infrastructure, Versions: r.Versions,
 		State: r.State, Operation: operationFromRecord(&r.Operation), Operations: r.Operations, Facts: r.Facts,
 		CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, Revision: revision, Unknown: unknown,
-	}, nil
+	}
+	i.Stored = i.Standing()
+	return i, nil
 }
 
 func operationToRecord(o *serviceforge.Operation) operationRecord {

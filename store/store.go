@@ -21,6 +21,7 @@ const (
 	root          = "/serviceforge/v1/"
 	instancesKey  = root + "instances/"
 	bindingsKey   = root + "bindings/"
+	historyKey    = root + "history/"
 	tombstonesKey = root + "tombstones/"
 	tokensKey     = root + "tokens/"
 	leaderKey     = root + "leader"

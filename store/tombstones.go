@@ -60,3 +60,12 @@ func (s *Store) lease(ctx context.Context, life time.Duration) (clientv3.LeaseID
 	}
 	return answer.ID, nil
 }
+
+// revoke ends leases that nothing came to use; else they end by themselves.
+func (s *Store) revoke(ctx context.Context, leases ...clientv3.LeaseID) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	for _, lease := range leases {
+		_, _ = s.client.Revoke(ctx, lease)
+	}
+}
