@@ -77,7 +77,12 @@ func runDemo(ctx context.Context, c config.Config, keep bool, out, log io.Writer
 		Out: out, Terminal: isTerminal(out), Keep: keep,
 	}
 	o.Say("start", time.Since(began), "etcd, BOSH director and broker at "+app.brokerURL)
-	_, err := demo.Run(ctx, o)
+	warming := time.Now()
+	err := app.director.AwaitRenderer(ctx)
+	if err == nil {
+		o.Say("warm up", time.Since(warming), "templates can be rendered (the first time on a machine, Ruby is compiled)")
+		_, err = demo.Run(ctx, o)
+	}
 	if err == nil && keep {
 		app.greet(out, time.Since(began))
 		err = app.Wait(ctx)

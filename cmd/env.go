@@ -24,11 +24,7 @@ func newEnvCommand() *cobra.Command {
 			return printEnv(command.OutOrStdout(), state)
 		},
 	}
-	fallback := os.Getenv("SERVICEFORGE_STATE")
-	if fallback == "" {
-		fallback = config.DefaultState()
-	}
-	command.Flags().StringVar(&state, "state", fallback, "state folder `DIR` of a dev")
+	command.Flags().StringVar(&state, "state", config.DefaultState(), "state folder `DIR` of a dev")
 	return command
 }
 

@@ -88,8 +88,12 @@ func Dev() Config {
 	return c
 }
 
-// DefaultState is the folder in the XDG state folder of the user.
+// DefaultState is the folder named by SERVICEFORGE_STATE, else one in the XDG
+// state folder of the user.
 func DefaultState() string {
+	if state := os.Getenv("SERVICEFORGE_STATE"); state != "" {
+		return state
+	}
 	base := os.Getenv("XDG_STATE_HOME")
 	if base == "" {
 		home, err := os.UserHomeDir()

@@ -256,6 +256,10 @@ func (d *Director) DestroyAll(ctx context.Context) error {
 	return d.engine.DestroyAll(ctx)
 }
 
+// AwaitRenderer waits until templates can be rendered at once. The first time
+// on a machine that takes seconds: Ruby is compiled, and kept in the cache.
+func (d *Director) AwaitRenderer(ctx context.Context) error { return d.renderer.Ready(ctx) }
+
 // Addr is the HOST:PORT on which the API listens, known after Start.
 func (d *Director) Addr() string {
 	d.mu.Lock()

@@ -112,6 +112,22 @@ func (r *Renderer) Warm(ctx context.Context) {
 	}()
 }
 
+// Ready waits until a child is ready, or returns why there will be none. Call Warm before.
+func (r *Renderer) Ready(ctx context.Context) error {
+	r.mu.Lock()
+	s := r.idle
+	r.mu.Unlock()
+	if s == nil {
+		return errors.New("no renderer is being made ready")
+	}
+	select {
+	case <-s.ready:
+		return s.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // discard ends s if it is still unused.
 func (r *Renderer) discard(s *standby) {
 	r.mu.Lock()
