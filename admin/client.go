@@ -68,6 +68,12 @@ func (c *Client) Operation(ctx context.Context, id, operation string, wait time.
 	return get[Progress](ctx, c, "/instances/"+url.PathEscape(id)+"/operation?"+query.Encode())
 }
 
+// History lists the changes of an instance, oldest first, also of a deleted
+// one. Errors: NotFound.
+func (c *Client) History(ctx context.Context, id string) ([]Change, error) {
+	return get[[]Change](ctx, c, "/instances/"+url.PathEscape(id)+"/history")
+}
+
 // Bindings lists the bindings of an instance, without credentials.
 func (c *Client) Bindings(ctx context.Context, instanceID string) ([]Binding, error) {
 	return get[[]Binding](ctx, c, "/instances/"+url.PathEscape(instanceID)+"/bindings")

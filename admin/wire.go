@@ -93,3 +93,21 @@ type Binding struct {
 	Existed     bool            `json:"existed,omitempty"` // the same request had made it before
 	Credentials json.RawMessage `json:"credentials"`
 }
+
+// Change is one line of an instance's history.
+type Change struct {
+	ID        string                      `json:"id"`
+	At        time.Time                   `json:"at"`
+	What      string                      `json:"what"` // the operation's kind, or "bind", "unbind"
+	Operation string                      `json:"operation,omitempty"`
+	Binding   string                      `json:"binding,omitempty"`
+	Before    serviceforge.State          `json:"before,omitempty"`
+	After     serviceforge.State          `json:"after"`
+	Result    serviceforge.OperationState `json:"result"`
+	Actor     string                      `json:"actor,omitempty"`
+	Identity  string                      `json:"originating_identity,omitempty"` // as sent; untrusted
+	Message   string                      `json:"message,omitempty"`
+	Cause     string                      `json:"cause,omitempty"`
+	Pool      string                      `json:"pool,omitempty"`
+	Task      int                         `json:"bosh_task_id,omitempty"`
+}

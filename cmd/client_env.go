@@ -31,8 +31,7 @@ type clientEnv struct {
 	stdin        io.Reader // for confirmations; nil = os.Stdin
 }
 
-// addClientCommands adds catalog, create-service, services, service, bind,
-// unbind and delete-service to root.
+// addClientCommands adds the commands that talk to a running broker to root.
 func addClientCommands(root *cobra.Command, env *clientEnv) {
 	root.AddCommand(
 		newCatalogCommand(env),
@@ -42,6 +41,7 @@ func addClientCommands(root *cobra.Command, env *clientEnv) {
 		newBindCommand(env),
 		newUnbindCommand(env),
 		newDeleteServiceCommand(env),
+		newHistoryCommand(env),
 	)
 }
 

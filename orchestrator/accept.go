@@ -70,7 +70,7 @@ func (e *Engine) wish(r ProvisionRequest) (*serviceforge.Instance, error) {
 func (e *Engine) newOperation(kind serviceforge.Kind, c Caller) serviceforge.Operation {
 	return serviceforge.Operation{
 		ID: e.NewID(), Kind: kind, State: serviceforge.InProgress, Step: serviceforge.Accepted,
-		Actor: c.Actor, Identity: c.Identity, StartedAt: e.Now().UTC(),
+		Actor: c.Actor, Identity: serviceforge.Cut(c.Identity), StartedAt: e.Now().UTC(),
 	}
 }
 

@@ -25,9 +25,9 @@ func (e *Engine) bind(ctx context.Context, r BindRequest) (Bound, error) {
 		existing, err := e.Store.CreateBinding(ctx, wish, i.Revision)
 		switch serviceforge.CodeOf(err) {
 		case "":
-			return e.finishBinding(ctx, &i, wish)
+			return e.finishBinding(ctx, r.Caller, &i, wish)
 		case serviceforge.Conflict:
-			return e.rebind(ctx, &i, wish, &existing)
+			return e.rebind(ctx, r.Caller, &i, wish, &existing)
 		case serviceforge.Busy:
 			continue // the instance changed between the read and the write
 		}
@@ -69,7 +69,7 @@ func (e *Engine) bindingWish(r BindRequest, i *serviceforge.Instance) (*servicef
 }
 
 // rebind answers a request whose id is taken; one that was cut off is finished.
-func (e *Engine) rebind(ctx context.Context, i *serviceforge.Instance, wish, existing *serviceforge.Binding) (Bound, error) {
+func (e *Engine) rebind(ctx context.Context, c Caller, i *serviceforge.Instance, wish, existing *serviceforge.Binding) (Bound, error) {
 	switch {
 	case !existing.SameOrder(wish):
 		return Bound{}, serviceforge.Errorf(serviceforge.Conflict, "service binding %q exists with other attributes", existing.ID)
@@ -78,11 +78,11 @@ func (e *Engine) rebind(ctx context.Context, i *serviceforge.Instance, wish, exi
 	case existing.State == serviceforge.BindingDeleting:
 		return Bound{}, serviceforge.Errorf(serviceforge.Busy, "service binding %q is being deleted", existing.ID)
 	}
-	return e.finishBinding(ctx, i, existing)
+	return e.finishBinding(ctx, c, i, existing)
 }
 
 // finishBinding makes the user and completes the record. It may be repeated.
-func (e *Engine) finishBinding(ctx context.Context, i *serviceforge.Instance, b *serviceforge.Binding) (Bound, error) {
+func (e *Engine) finishBinding(ctx context.Context, c Caller, i *serviceforge.Instance, b *serviceforge.Binding) (Bound, error) {
 	user := users.User{Name: b.User, Password: b.Password}
 	service, ok, err := releases.UsersOf(i.Access)
 	if err != nil {
@@ -97,7 +97,7 @@ func (e *Engine) finishBinding(ctx context.Context, i *serviceforge.Instance, b 
 		return Bound{}, err
 	}
 	b.State = serviceforge.BindingReady
-	if err := e.Store.PutBinding(ctx, b); err != nil {
+	if err := e.Store.PutBinding(ctx, b, e.told("bind", c, i, b)); err != nil {
 		return Bound{}, busyOn(err, b.ID)
 	}
 	return Bound{Binding: *b}, nil
@@ -134,7 +134,7 @@ func (e *Engine) unbind(ctx context.Context, r UnbindRequest) error {
 			return err
 		}
 	}
-	return busyOn(e.Store.DeleteBinding(ctx, &b), b.ID)
+	return busyOn(e.Store.DeleteBinding(ctx, &b, e.told("unbind", r.Caller, &i, &b)), b.ID)
 }
 
 // busyOn words a lost race on a binding for the platform: it may try again.

@@ -97,7 +97,7 @@ func (l *leader) troubled(ctx context.Context, i *serviceforge.Instance, err err
 // postpone stores when the present step may be tried again.
 func (l *leader) postpone(ctx context.Context, i *serviceforge.Instance, cause string) error {
 	o := &i.Operation
-	o.Cause = cause
+	o.Cause = serviceforge.Cut(cause)
 	o.NotBefore = l.Now().UTC().Add(min(backoffFirst<<min(o.Repeats, 10), backoffMost))
 	o.Repeats++
 	return l.put(ctx, i)
@@ -113,7 +113,7 @@ func (l *leader) fail(ctx context.Context, i *serviceforge.Instance, message, ca
 	default:
 		i.State = serviceforge.FailedDeployment
 	}
-	o.State, o.Message, o.Cause = serviceforge.Failed, message, cause
+	o.State, o.Message, o.Cause = serviceforge.Failed, message, serviceforge.Cut(cause)
 	o.FinishedAt = l.Now().UTC()
 	l.Log.Error("operation failed", "instance", i.ID, "operation", o.ID, "kind", o.Kind, "cause", cause)
 	return l.put(ctx, i)

@@ -1,0 +1,26 @@
+package cmd
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/serviceforge/serviceforge/admin"
+)
+
+func TestHistoryCommand(t *testing.T) {
+	c := newTerminal(t)
+	c.ok("create-service", "etcd-dedicated", "1-server", "a", "--no-wait")
+	c.Fail(t, "a", "It failed", "the cause\nin two lines")
+	out, _ := c.ok("history", "a")
+	for _, want := range []string{"time", "provision in progress", "provision failed", "token 1", "initialized → failed_deployment", "the cause\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	var changes []admin.Change
+	if out, _ = c.ok("history", "a", "--json"); json.Unmarshal([]byte(out), &changes) != nil || len(changes) != 2 {
+		t.Errorf("JSON: %s", out)
+	}
+	c.fails("nothing is known", "history", "nope")
+}
