@@ -63,6 +63,8 @@ type Instance struct {
 	// Stored is where the instance stood when the store read or wrote it last:
 	// a write that differs from it is told in the history.
 	Stored Standing
+	// Claimed is the claim that the store keeps for it; a write moves it to Claim().
+	Claimed Claim
 	// Unknown holds fields written by a newer version; they are kept.
 	Unknown map[string]json.RawMessage
 }

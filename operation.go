@@ -59,6 +59,8 @@ type Operation struct {
 
 	Attempt  int // how often the current intent's step was begun anew
 	Failures int // tasks that ended in error
+	// Tried are the pools that had no room when they were asked to deploy.
+	Tried []string
 	Repeats  int // requests in a row that did not get through
 	// NotBefore is when the next attempt may be made; zero = now.
 	NotBefore time.Time

@@ -33,8 +33,8 @@ type Plan struct {
 	MaximumPollingDuration time.Duration
 	// Deadline is how long the engine tries to fulfil one operation; zero = its own default.
 	Deadline time.Duration
-	// Pools names the infrastructure pools the plan may go to; empty = any.
-	Pools []string
+	// Pools says which infrastructure pools the plan may go to.
+	Pools PoolRule
 	// Needs is what a pool must have for this plan.
 	Needs Needs
 	// Schemas tell the platform which parameters are allowed.

@@ -66,6 +66,7 @@ func TestNewRefuses(t *testing.T) {
 		{"plan id twice", "the id p1 is used twice", func(o []catalog.Offering) { o[1].Plans[0].ID = "p1" }},
 		{"plan id is a service id", "the id s1 is used twice", func(o []catalog.Offering) { o[1].Plans[0].ID = "s1" }},
 		{"negative", "must not be negative", func(o []catalog.Offering) { o[1].Plans[0].Deadline = -1 }},
+		{"choice", "pools are chosen by", func(o []catalog.Offering) { o[1].Plans[0].Pools.Choose = "dice" }},
 		{"schema", "has no $schema", func(o []catalog.Offering) { o[1].Plans[0].Schemas.Bind = json.RawMessage(`{}`) }},
 		{"schema size", "larger than 64 KiB", func(o []catalog.Offering) {
 			o[1].Plans[0].Schemas.Bind = json.RawMessage(`"` + strings.Repeat("x", 65<<10) + `"`)

@@ -72,6 +72,11 @@ func checkPlan(what string, p Plan) error {
 	if p.MaximumPollingDuration < 0 || p.Deadline < 0 {
 		return invalid("%s: durations must not be negative", what)
 	}
+	switch p.Pools.Choose {
+	case "", LeastUsed, Spread, InOrder:
+	default:
+		return invalid("%s: pools are chosen by %s, %s or %s", what, LeastUsed, Spread, InOrder)
+	}
 	for name, schema := range map[string]json.RawMessage{"create": p.Schemas.Create, "bind": p.Schemas.Bind} {
 		if schema == nil {
 			continue

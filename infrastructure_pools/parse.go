@@ -38,7 +38,13 @@ type file struct {
 		Weight         *int              `yaml:"weight"`
 		Capacity       int               `yaml:"capacity"`
 		Tags           map[string]string `yaml:"tags"`
+		Slots          []fileSlot        `yaml:"slots"`
 	} `yaml:"pool"`
+	Stub yaml.Node `yaml:"stub"`
+}
+
+type fileSlot struct {
+	Name string    `yaml:"name"`
 	Stub yaml.Node `yaml:"stub"`
 }
 
@@ -49,7 +55,10 @@ type fileDirector struct {
 	Password string `yaml:"password"`
 }
 
-var poolName = regexp.MustCompile(`^[a-z0-9][-a-z0-9_]{0,62}$`)
+var (
+	poolName = regexp.MustCompile(`^[a-z0-9][-a-z0-9_]{0,62}$`)
+	slotName = regexp.MustCompile(`^[A-Za-z0-9][-A-Za-z0-9_.]{0,62}$`)
+)
 
 // Parse reads one pool file: a map `pool` and a Spiff stub `stub`. Unknown keys
 // are refused. Errors: Invalid, naming the line.
@@ -108,18 +117,33 @@ func (f *file) pool() (Pool, error) {
 	if in.Weight != nil {
 		p.Weight = *in.Weight
 	}
-	if f.Stub.Kind == 0 || f.Stub.Kind == yaml.MappingNode && len(f.Stub.Content) == 0 {
-		return p, nil
+	for i := range in.Slots {
+		stub, err := stubOf(&in.Slots[i].Stub)
+		if err != nil {
+			return Pool{}, serviceforge.Wrap(err, serviceforge.Invalid, "pool %s: slot %s: %s", p.Name, in.Slots[i].Name, serviceforge.MessageOf(err))
+		}
+		p.Slots = append(p.Slots, Slot{Name: in.Slots[i].Name, Stub: stub})
 	}
-	if f.Stub.Kind != yaml.MappingNode {
-		return Pool{}, serviceforge.Errorf(serviceforge.Invalid, "pool %s: line %d: stub must be a map", p.Name, f.Stub.Line)
+	var err error
+	if p.Stub, err = stubOf(&f.Stub); err != nil {
+		return Pool{}, serviceforge.Wrap(err, serviceforge.Invalid, "pool %s: %s", p.Name, serviceforge.MessageOf(err))
 	}
-	stub, err := yaml.Marshal(&f.Stub)
-	if err != nil {
-		return Pool{}, serviceforge.Wrap(err, serviceforge.Invalid, "pool %s: the stub cannot be written as YAML", p.Name)
-	}
-	p.Stub = stub
 	return p, nil
+}
+
+// stubOf writes a stub as a document of its own; nil = it is empty.
+func stubOf(n *yaml.Node) ([]byte, error) {
+	switch {
+	case n.Kind == 0 || n.Kind == yaml.MappingNode && len(n.Content) == 0:
+		return nil, nil
+	case n.Kind != yaml.MappingNode:
+		return nil, serviceforge.Errorf(serviceforge.Invalid, "line %d: stub must be a map", n.Line)
+	}
+	stub, err := yaml.Marshal(n)
+	if err != nil {
+		return nil, serviceforge.Wrap(err, serviceforge.Invalid, "line %d: the stub cannot be written as YAML", n.Line)
+	}
+	return stub, nil
 }
 
 func (p Pool) check() error {
@@ -137,8 +161,8 @@ func (p Pool) check() error {
 		return bad("vm_types is missing")
 	case len(p.Stemcells) == 0:
 		return bad("stemcells is missing")
-	case p.State != Active && p.State != Cordoned:
-		return bad("state must be active or cordoned")
+	case !p.State.Valid():
+		return bad("state must be active, cordoned or draining")
 	case p.MaxInFlight < 1 || p.Weight < 0 || p.Capacity < 0:
 		return bad("max_in_flight must be at least 1, weight and capacity at least 0")
 	}
@@ -146,6 +170,16 @@ func (p Pool) check() error {
 		if version == "" || version == "latest" {
 			return bad("stemcell " + os + " needs an exact version")
 		}
+	}
+	seen := make(map[string]bool)
+	for _, s := range p.Slots {
+		switch {
+		case !slotName.MatchString(s.Name):
+			return bad("every slot needs a name of letters, digits, -, _ and .")
+		case seen[s.Name]:
+			return bad("two slots are named " + s.Name)
+		}
+		seen[s.Name] = true
 	}
 	return nil
 }

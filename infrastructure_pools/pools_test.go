@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/catalog"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 )
 
@@ -62,6 +61,9 @@ func TestParseRefuses(t *testing.T) {
 		{"state", minimal + "  state: drunk\n", "state must be"},
 		{"stub", minimal + "stub: 5\n", "stub must be a map"},
 		{"in flight", minimal + "  max_in_flight: 0\n", "max_in_flight"},
+		{"slot without a name", minimal + "  slots: [{stub: {}}]\n", "every slot needs a name"},
+		{"slot twice", minimal + "  slots: [{name: a}, {name: a}]\n", "two slots are named a"},
+		{"slot stub", minimal + "  slots: [{name: a, stub: 5}]\n", "slot a: line 9: stub must be a map"},
 		{"two documents", minimal + "---\na: 1\n", "more than one document"},
 	} {
 		_, err := pools.Parse([]byte(test.document))
@@ -87,37 +89,28 @@ func pool(t *testing.T, name, more string) pools.Pool {
 	return p
 }
 
-func TestPlace(t *testing.T) {
-	set, err := pools.NewSet(
-		pool(t, "closed", "  state: cordoned\n"),
-		pool(t, "one", ""),
-		pool(t, "two", ""),
-	)
-	if err != nil {
-		t.Fatal(err)
-	}
-	small := catalog.Needs{VMTypes: []string{"small"}, DiskTypes: []string{"small"}, Stemcells: []string{"ubuntu-jammy"}}
+func TestSlotsAndCapacity(t *testing.T) {
 	for _, test := range []struct {
-		name, want string
-		plan       catalog.Plan
+		more, first string
+		size        int
 	}{
-		{"first active", "one", catalog.Plan{Needs: small}},
-		{"the plan's pool", "two", catalog.Plan{Needs: small, Pools: []string{"two"}}},
-		{"cordoned", "", catalog.Plan{Pools: []string{"closed"}}},
-		{"no vm type", "", catalog.Plan{Needs: catalog.Needs{VMTypes: []string{"huge"}}}},
-		{"no disk type", "", catalog.Plan{Needs: catalog.Needs{DiskTypes: []string{"huge"}}}},
-		{"no stemcell", "", catalog.Plan{Needs: catalog.Needs{Stemcells: []string{"minix"}}}},
+		{"", "", 0},
+		{"  capacity: 3\n", "1", 3},
+		{"  slots: [{name: 10.244.2.0, stub: {networks: []}}, {name: b}]\n", "10.244.2.0", 2},
+		{"  slots: [{name: a}, {name: b}]\n  capacity: 1\n", "a", 1},
+		{"  slots: [{name: a}]\n  capacity: 9\n", "a", 1},
 	} {
-		p, err := set.Place(test.plan)
-		if p.Name != test.want || (test.want == "") != (serviceforge.CodeOf(err) == serviceforge.Exhausted) {
-			t.Errorf("%s: got %q, %v", test.name, p.Name, err)
+		p := pool(t, "lab", test.more)
+		if p.Size() != test.size || p.Limited() != (test.size > 0) || p.Limited() && p.Place(0) != test.first {
+			t.Errorf("%q: %d, %v", test.more, p.Size(), p.Limited())
 		}
 	}
-	if _, err := set.Pool("nope"); serviceforge.CodeOf(err) != serviceforge.NotFound {
-		t.Errorf("got %v", err)
+	p := pool(t, "lab", "  slots: [{name: a, stub: {networks: [x]}}]\n")
+	if s, ok := p.Slot("a"); !ok || string(s.Stub) != "{networks: [x]}\n" {
+		t.Errorf("got %q", s.Stub)
 	}
-	if _, err := pools.NewSet(pool(t, "a", ""), pool(t, "a", "")); err == nil {
-		t.Error("two pools of one name were taken")
+	if _, ok := p.Slot(""); ok {
+		t.Error("a slot without a name is found")
 	}
 }
 

@@ -16,6 +16,9 @@ func (e *Engine) provision(ctx context.Context, r ProvisionRequest) (Accepted, e
 	if err != nil {
 		return Accepted{}, err
 	}
+	if refusal := e.mayPlace(wish); refusal != nil {
+		return e.refuse(ctx, r, wish, refusal)
+	}
 	existing, err := e.Store.CreateInstance(ctx, wish)
 	if serviceforge.CodeOf(err) == serviceforge.Conflict {
 		return e.repeated(r, wish, &existing)
@@ -24,6 +27,19 @@ func (e *Engine) provision(ctx context.Context, r ProvisionRequest) (Accepted, e
 		return Accepted{}, err
 	}
 	return accepted(wish), nil
+}
+
+// refuse answers a request for which there is no room, unless it only repeats
+// one that was accepted.
+func (e *Engine) refuse(ctx context.Context, r ProvisionRequest, wish *serviceforge.Instance, refusal error) (Accepted, error) {
+	existing, err := e.Store.Instance(ctx, wish.ID)
+	switch serviceforge.CodeOf(err) {
+	case "":
+		return e.repeated(r, wish, &existing)
+	case serviceforge.NotFound:
+		return Accepted{}, refusal
+	}
+	return Accepted{}, err
 }
 
 // wish makes the record of a new instance. It asks nobody: only what is in
@@ -50,9 +66,6 @@ func (e *Engine) wish(r ProvisionRequest) (*serviceforge.Instance, error) {
 		return nil, err
 	}
 	if err := release.CheckParameters(plan, r.Parameters); err != nil {
-		return nil, err
-	}
-	if _, err := e.Pools.Place(plan); err != nil {
 		return nil, err
 	}
 	now := e.Now().UTC()

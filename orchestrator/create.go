@@ -34,27 +34,6 @@ func (l *leader) createStep(ctx context.Context, i *serviceforge.Instance) (next
 	return goOn, serviceforge.Errorf(serviceforge.Internal, "step %q is unknown", i.Operation.Step)
 }
 
-// place chooses the pool, for good, and makes the instance's secrets.
-func (l *leader) place(ctx context.Context, i *serviceforge.Instance) (next, error) {
-	_, plan, err := l.Catalog.Plan(i.ServiceID, i.PlanID)
-	if err != nil {
-		return goOn, err
-	}
-	pool, err := l.Pools.Place(plan)
-	if err != nil {
-		return goOn, err
-	}
-	release, err := l.release(i.Release)
-	if err != nil {
-		return goOn, err
-	}
-	i.Pool, i.Infrastructure, i.Versions = pool.Name, pool.Infrastructure, l.Versions
-	if i.Secrets, err = release.NewSecrets(l.input(i, pool)); err != nil {
-		return goOn, err
-	}
-	return l.advance(ctx, i, serviceforge.Placed)
-}
-
 // intendDeploy stores what will be posted, once the director has room for it
 // and the name is known to be free or ours.
 func (l *leader) intendDeploy(ctx context.Context, i *serviceforge.Instance) (next, error) {
@@ -87,8 +66,8 @@ func (l *leader) intendDeploy(ctx context.Context, i *serviceforge.Instance) (ne
 // mayDeploy looks the name up once, before the first deploy: a deployment
 // without our stamp is never touched.
 func (l *leader) mayDeploy(ctx context.Context, d Director, i *serviceforge.Instance) error {
-	if i.Operation.Attempt > 0 {
-		return nil // the name was free, or ours, before the first attempt
+	if i.Operation.Intent.Verb != "" {
+		return nil // the name was free, or ours, before the first attempt in this pool
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.PostTimeout)
 	defer cancel()

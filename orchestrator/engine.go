@@ -65,7 +65,7 @@ func New(o Options) *Engine {
 	}
 	switch {
 	case o.StrangerWait == 0:
-		o.StrangerWait = store.LeaseLife + o.PostTimeout
+		o.StrangerWait = store.DefaultLease + o.PostTimeout
 	case o.StrangerWait < 0:
 		o.StrangerWait = 0
 	}
@@ -137,6 +137,7 @@ type leader struct {
 	term    int64
 	since   time.Time
 	queue   *queue
+	placing sync.Mutex         // held while an instance is placed
 	pollers map[string]*poller // by pool name
 }
 

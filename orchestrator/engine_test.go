@@ -151,11 +151,22 @@ func TestAForeignDeploymentIsLeftAlone(t *testing.T) {
 			if i, err := h.Instance(t.Context(), cc, "a"); err != nil || i.State != serviceforge.FailedCreation {
 				t.Errorf("state %s, %v", i.State, err)
 			}
-			h.until("a", h.remove("a").Operation, serviceforge.Failed)
+			h.until("a", h.remove("a").Operation, serviceforge.Succeeded) // there was never anything of it
 			if h.director.count("Deploy")+h.director.count("Delete") > 0 || h.director.deployments["plain-a"] == nil {
 				t.Error("the foreign deployment was touched")
 			}
 		})
+	}
+}
+
+func TestADeploymentThatSomebodyReplacedIsLeftAlone(t *testing.T) {
+	h := newHouse(t)
+	h.run()
+	h.until("a", h.create("a").Operation, serviceforge.Succeeded)
+	h.director.deployments["plain-a"] = &deployment{manifest: []byte("name: plain-a\n")}
+	h.until("a", h.remove("a").Operation, serviceforge.Failed)
+	if h.director.count("Delete") > 0 {
+		t.Error("the foreign deployment was touched")
 	}
 }
 

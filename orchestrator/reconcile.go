@@ -110,6 +110,10 @@ func (l *leader) fail(ctx context.Context, i *serviceforge.Instance, message, ca
 	case o.Kind == serviceforge.Deprovision: // stays destroying: a DELETE tries again
 	case o.Intent.Verb == "":
 		i.State = serviceforge.FailedCreation
+		if i.Pool != "" { // no director has anything of it
+			cause = "pool " + i.Pool + ": " + cause
+			unplace(i)
+		}
 	default:
 		i.State = serviceforge.FailedDeployment
 	}

@@ -11,6 +11,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/catalog"
 )
 
 // serviceFile is service.yml, format 1. A key that is not here is refused.
@@ -84,7 +85,8 @@ type filePlan struct {
 	Metadata               map[string]any       `yaml:"metadata"`
 	MaximumPollingDuration time.Duration        `yaml:"maximum_polling_duration"`
 	Deadline               time.Duration        `yaml:"deadline"`
-	Pools                  []string             `yaml:"pools"`
+	Pools                  poolRule             `yaml:"pools"`
+	PoolParameter          bool                 `yaml:"pool_parameter"`
 	Parameters             map[string]parameter `yaml:"parameters"`
 	Needs                  struct {
 		VMTypes   []string `yaml:"vm_types"`
@@ -92,6 +94,38 @@ type filePlan struct {
 	} `yaml:"needs"`
 	Stub snippet `yaml:"bosh_deployment_stub"`
 }
+
+// poolRule is a list of pool names, or a map.
+type poolRule struct {
+	Names  []string          `yaml:"names"`
+	Match  map[string]string `yaml:"match"`
+	Choose catalog.Choice    `yaml:"choose"`
+}
+
+func (r *poolRule) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.SequenceNode {
+		return n.Decode(&r.Names)
+	}
+	if n.Kind == yaml.MappingNode {
+		for i := 0; i < len(n.Content); i += 2 { // a decoder within a decoder is not strict
+			switch key := n.Content[i]; key.Value {
+			case "names", "match", "choose":
+			default:
+				return &yaml.TypeError{Errors: []string{"line " + itoa(key.Line) + ": field " + key.Value + " not found in pools"}}
+			}
+		}
+	}
+	type plain poolRule
+	return n.Decode((*plain)(r))
+}
+
+// rule returns the plan's rule on pools.
+func (p *filePlan) rule() catalog.PoolRule {
+	return catalog.PoolRule{Names: p.Pools.Names, Match: p.Pools.Match, Choose: p.Pools.Choose, Parameter: p.PoolParameter}
+}
+
+// poolParameter is the parameter of plans with pool_parameter.
+var poolParameter = parameter{Type: "string", Description: "the infrastructure pool to use", Pattern: "^[a-z0-9][-a-z0-9_]{0,62}$"}
 
 // snippet is a Spiff document inside service.yml: a map, or a text that holds one.
 type snippet struct {

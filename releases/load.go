@@ -242,6 +242,12 @@ func (s *service) loadPlans(f *fileService) error {
 		if err := checkParameters("plan "+p.Name+": parameters", p.Parameters); err != nil {
 			return err
 		}
+		if _, taken := parameters[catalog.PoolParameter]; p.PoolParameter && taken {
+			return invalid("plan %s: pool_parameter and a parameter named %s exclude each other", p.Name, catalog.PoolParameter)
+		}
+		if p.PoolParameter {
+			parameters[catalog.PoolParameter] = poolParameter
+		}
 		stub, err := p.Stub.document("plan " + p.Name + ": bosh_deployment_stub")
 		if err != nil {
 			return err
@@ -252,7 +258,7 @@ func (s *service) loadPlans(f *fileService) error {
 		}
 		made := &plan{stub: stub, parameters: parameters, Plan: catalog.Plan{
 			ID: p.ID, Name: p.Name, Description: p.Description, Free: p.Free, Bindable: p.Bindable, Metadata: p.Metadata,
-			MaximumPollingDuration: p.MaximumPollingDuration, Deadline: p.Deadline, Pools: p.Pools,
+			MaximumPollingDuration: p.MaximumPollingDuration, Deadline: p.Deadline, Pools: p.rule(),
 			Needs:   catalog.Needs{VMTypes: p.Needs.VMTypes, DiskTypes: p.Needs.DiskTypes, Stemcells: s.operatingSystems()},
 			Schemas: catalog.Schemas{Create: schema, Bind: noParameters},
 		}}

@@ -25,7 +25,11 @@ func (r *Release) Manifest(ctx context.Context, spiff *Spiff, in Input) ([]byte,
 	if err != nil {
 		return nil, err
 	}
-	tree, err := renderMap(ctx, spiff, s.merge(p, in), sf)
+	documents, err := s.merge(p, in)
+	if err != nil {
+		return nil, err
+	}
+	tree, err := renderMap(ctx, spiff, documents, sf)
 	if err != nil {
 		return nil, err
 	}
@@ -44,22 +48,30 @@ func (r *Release) Manifest(ctx context.Context, spiff *Spiff, in Input) ([]byte,
 }
 
 // merge lists the documents; right wins: templates, infrastructure stub, pool
-// stub, plan stub, deployment stub. Empty ones are left out.
-func (s *service) merge(p *plan, in Input) []document {
+// stub, the stub of the instance's slot, plan stub, deployment stub. Empty ones
+// are left out. Errors: Unprocessable (the slot is gone from the pool file).
+func (s *service) merge(p *plan, in Input) ([]document, error) {
 	infrastructure, ok := s.infrastructures[in.Pool.Infrastructure]
 	if !ok {
 		infrastructure = s.infrastructures["default"]
 	}
 	deployment := s.deploymentStub
 	deployment.Data = strings.ReplaceAll(deployment.Data, "NAME", in.Instance.Deployment)
-	stubs := []document{infrastructure, {Name: "pool " + in.Pool.Name, Data: string(in.Pool.Stub)}, p.stub, deployment}
+	slot, ok := in.Pool.Slot(in.Instance.Slot)
+	if !ok && len(in.Pool.Slots) > 0 {
+		return nil, serviceforge.Errorf(serviceforge.Unprocessable, "pool %s has no slot %q", in.Pool.Name, in.Instance.Slot)
+	}
+	stubs := []document{
+		infrastructure, {Name: "pool " + in.Pool.Name, Data: string(in.Pool.Stub)},
+		{Name: "slot " + slot.Name, Data: string(slot.Stub)}, p.stub, deployment,
+	}
 	out := slices.Clone(s.templates)
 	for _, d := range stubs {
 		if strings.TrimSpace(d.Data) != "" {
 			out = append(out, d)
 		}
 	}
-	return out
+	return out, nil
 }
 
 // renderMap renders documents that make a map.

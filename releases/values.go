@@ -11,7 +11,7 @@ import (
 
 // Input is everything a render depends on.
 type Input struct {
-	// Instance: its ids, names, Parameters, Secrets and Facts are read, and the
+	// Instance: its ids, names, Slot, Parameters, Secrets and Facts are read, and the
 	// id of its Operation for the stamp.
 	Instance serviceforge.Instance
 	Pool     pools.Pool
@@ -77,6 +77,7 @@ func (s *service) values(p *plan, in Input) (map[string]any, error) {
 			"name": in.Pool.Name, "infrastructure": in.Pool.Infrastructure, "azs": list(in.Pool.AZs),
 			"network": in.Pool.Network, "vm_types": table(in.Pool.VMTypes), "disk_types": table(in.Pool.DiskTypes),
 			"vm_extensions": list(in.Pool.VMExtensions), "stemcells": table(in.Pool.Stemcells), "tags": table(in.Pool.Tags),
+			"slot": i.Slot,
 		},
 		"params": params, "secrets": secrets,
 		"releases": s.pinnedReleases(in.Versions), "stemcells": stemcells,

@@ -60,7 +60,7 @@ func (s *Store) CreateInstance(ctx context.Context, i *serviceforge.Instance) (e
 
 // wrote notes on i what its write made of it.
 func (s *Store) wrote(ctx context.Context, i *serviceforge.Instance, answer *clientv3.TxnResponse, told []clientv3.Op) {
-	i.Revision, i.Stored = answer.Header.Revision, i.Standing()
+	i.Revision, i.Stored, i.Claimed = answer.Header.Revision, i.Standing(), i.Claim()
 	s.view.apply(SummaryOf(i))
 	s.pruneHistory(ctx, i.ID, told, answer)
 }
@@ -68,8 +68,9 @@ func (s *Store) wrote(ctx context.Context, i *serviceforge.Instance, answer *cli
 // PutInstance replaces a record that still has the Revision it was read with,
 // and sets the new Revision. Where the instance's standing differs from the
 // stored one, the same transaction tells it in the history. A term other than 0 must be the present leader's.
+// The claim on a place in a pool moves with it.
 // Errors: Conflict (somebody wrote since, or another leader rules: read again),
-// Unavailable.
+// Busy (the place that the record claims is somebody else's), Unavailable.
 func (s *Store) PutInstance(ctx context.Context, i *serviceforge.Instance, term int64) error {
 	value, err := s.encodeInstance(i)
 	if err != nil {
@@ -82,19 +83,21 @@ func (s *Store) PutInstance(ctx context.Context, i *serviceforge.Instance, term 
 		}
 	}
 	place := key(instancesKey, i.ID)
-	answer, err := s.commit(ctx, unchanged(place, i.Revision, term), append(told, clientv3.OpPut(place, value)), nil)
+	free, moved, taken := move(i)
+	answer, err := s.commit(ctx, append(unchanged(place, i.Revision, term), free...),
+		append(append(told, clientv3.OpPut(place, value)), moved...), taken)
 	if err != nil {
 		return err
 	}
 	if !answer.Succeeded {
-		return serviceforge.Errorf(serviceforge.Conflict, "service instance %q was changed meanwhile", i.ID)
+		return refused(i, answer)
 	}
 	s.wrote(ctx, i, answer, told)
 	return nil
 }
 
 // BuryInstance deletes an instance with its bindings and leaves a tombstone;
-// its history is kept for a year. Errors as PutInstance.
+// its claim is given back, its history is kept for a year. Errors as PutInstance.
 func (s *Store) BuryInstance(ctx context.Context, i *serviceforge.Instance, term int64) error {
 	stone, err := encode(key(tombstonesKey, i.ID), nil, tombstoneOf(i))
 	if err != nil {
@@ -109,11 +112,11 @@ func (s *Store) BuryInstance(ctx context.Context, i *serviceforge.Instance, term
 		return err
 	}
 	place := key(instancesKey, i.ID)
-	answer, err := s.commit(ctx, append(unchanged(place, i.Revision, term), untold), append(last,
+	answer, err := s.commit(ctx, append(unchanged(place, i.Revision, term), untold), append(append(last,
 		clientv3.OpDelete(place),
 		clientv3.OpDelete(key(bindingsKey, i.ID)+"/", clientv3.WithPrefix()),
 		clientv3.OpPut(key(tombstonesKey, i.ID), stone, clientv3.WithLease(lease)),
-	), nil)
+	), giveBack(i)...), nil)
 	if err != nil {
 		return err
 	}

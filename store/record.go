@@ -31,6 +31,7 @@ type instanceRecord struct {
 	SpaceGUID        string              `json:"space_guid,omitempty"`
 	Deployment       string              `json:"deployment"`
 	Pool             string              `json:"pool,omitempty"`
+	Slot             string              `json:"slot,omitempty"`
 	Release          string              `json:"release,omitempty"`
 	Infrastructure   string              `json:"infrastructure,omitempty"`
 	Versions         map[string]string   `json:"versions,omitempty"`
@@ -63,6 +64,7 @@ type operationRecord struct {
 	Superseded intentRecord                `json:"superseded,omitzero"`
 	Attempt    int                         `json:"attempt,omitempty"`
 	Failures   int                         `json:"failures,omitempty"`
+	Tried      []string                    `json:"tried,omitempty"`
 	Repeats    int                         `json:"repeats,omitempty"`
 	NotBefore  time.Time                   `json:"not_before,omitzero"`
 	StartedAt  time.Time                   `json:"started_at"`
@@ -111,7 +113,7 @@ func (s *Store) encodeInstance(i *serviceforge.Instance) (string, error) {
 		header: header{recordVersion, 1},
 		ID:     i.ID, ServiceID: i.ServiceID, PlanID: i.PlanID, Platform: i.Platform,
 		OrganizationGUID: i.OrganizationGUID, SpaceGUID: i.SpaceGUID,
-		Deployment: i.Deployment, Pool: i.Pool, Release: i.Release, Infrastructure: i.Infrastructure, Versions: i.Versions,
+		Deployment: i.Deployment, Pool: i.Pool, Slot: i.Slot, Release: i.Release, Infrastructure: i.Infrastructure, Versions: i.Versions,
 		State: i.State, Operation: operationToRecord(&i.Operation), Operations: i.Operations, Facts: i.Facts,
 		CreatedAt: i.CreatedAt, UpdatedAt: i.UpdatedAt, Sealed: closed,
 	})
@@ -129,11 +131,11 @@ func (s *Store) decodeInstance(place string, data []byte, revision int64) (servi
 		OrganizationGUID: r.OrganizationGUID, SpaceGUID: r.SpaceGUID,
 		Context: serviceforge.NewSecret(hidden.Context), Parameters: serviceforge.NewSecret(hidden.Parameters),
 		Secrets: serviceforge.NewSecret(hidden.Secrets), Access: serviceforge.NewSecret(hidden.Access),
-		Deployment: r.Deployment, Pool: r.Pool, Release: r.Release, Infrastructure: r.Infrastructure, Versions: r.Versions,
+		Deployment: r.Deployment, Pool: r.Pool, Slot: r.Slot, Release: r.Release, Infrastructure: r.Infrastructure, Versions: r.Versions,
 		State: r.State, Operation: operationFromRecord(&r.Operation), Operations: r.Operations, Facts: r.Facts,
 		CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, Revision: revision, Unknown: unknown,
 	}
-	i.Stored = i.Standing()
+	i.Stored, i.Claimed = i.Standing(), i.Claim()
 	return i, nil
 }
 
@@ -141,7 +143,7 @@ func operationToRecord(o *serviceforge.Operation) operationRecord {
 	return operationRecord{
 		ID: o.ID, Kind: o.Kind, State: o.State, Step: o.Step, Message: o.Message, Cause: o.Cause,
 		Identity: o.Identity, Actor: o.Actor, Attempt: o.Attempt, Failures: o.Failures, Repeats: o.Repeats,
-		Intent: intentRecord(o.Intent), Superseded: intentRecord(o.Superseded),
+		Tried: o.Tried, Intent: intentRecord(o.Intent), Superseded: intentRecord(o.Superseded),
 		NotBefore: o.NotBefore, StartedAt: o.StartedAt, FinishedAt: o.FinishedAt,
 	}
 }
@@ -150,7 +152,7 @@ func operationFromRecord(r *operationRecord) serviceforge.Operation {
 	return serviceforge.Operation{
 		ID: r.ID, Kind: r.Kind, State: r.State, Step: r.Step, Message: r.Message, Cause: r.Cause,
 		Identity: r.Identity, Actor: r.Actor, Attempt: r.Attempt, Failures: r.Failures, Repeats: r.Repeats,
-		Intent: serviceforge.Intent(r.Intent), Superseded: serviceforge.Intent(r.Superseded),
+		Tried: r.Tried, Intent: serviceforge.Intent(r.Intent), Superseded: serviceforge.Intent(r.Superseded),
 		NotBefore: r.NotBefore, StartedAt: r.StartedAt, FinishedAt: r.FinishedAt,
 	}
 }

@@ -23,6 +23,8 @@ const (
 	bindingsKey   = root + "bindings/"
 	historyKey    = root + "history/"
 	tombstonesKey = root + "tombstones/"
+	slotsKey      = root + "slots/"
+	poolsKey      = root + "pools/"
 	tokensKey     = root + "tokens/"
 	leaderKey     = root + "leader"
 	brokerKey     = root + "broker"
@@ -44,6 +46,9 @@ type Options struct {
 	// Exclusive says that no other broker can be on this etcd (it is embedded
 	// and its folder is locked): a leader key found at the start is a dead one's.
 	Exclusive bool
+	// Lease is how long a leader that went silent still counts as the leader,
+	// in whole seconds; 0 = DefaultLease.
+	Lease time.Duration
 }
 
 // Store is the broker's memory. Its methods may be called from any goroutine.
@@ -54,6 +59,7 @@ type Store struct {
 	keys      *KeyRing
 	log       *slog.Logger
 	exclusive bool
+	leaseLife time.Duration
 	brokerID  string
 	view      *view
 }
@@ -61,7 +67,10 @@ type Store struct {
 // Open checks the key ring against the store, names the broker if it has no
 // name yet, and fills the view. Close ends what it started, not the client.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	s := &Store{client: o.Client, keys: o.Keys, log: o.Log, exclusive: o.Exclusive}
+	s := &Store{client: o.Client, keys: o.Keys, log: o.Log, exclusive: o.Exclusive, leaseLife: o.Lease}
+	if s.leaseLife == 0 {
+		s.leaseLife = DefaultLease
+	}
 	if err := s.identify(ctx); err != nil {
 		return nil, err
 	}

@@ -22,7 +22,8 @@ import (
 type Summary struct {
 	ID, ServiceID, PlanID string
 	Platform              string
-	Deployment, Pool      string
+	Deployment            string
+	Pool, Slot            string
 	State                 serviceforge.State
 	OperationID           string
 	Kind                  serviceforge.Kind
@@ -43,7 +44,7 @@ func SummaryOf(i *serviceforge.Instance) Summary {
 	o := &i.Operation
 	return Summary{
 		ID: i.ID, ServiceID: i.ServiceID, PlanID: i.PlanID, Platform: i.Platform,
-		Deployment: i.Deployment, Pool: i.Pool, State: i.State,
+		Deployment: i.Deployment, Pool: i.Pool, Slot: i.Slot, State: i.State,
 		OperationID: o.ID, Kind: o.Kind, OperationState: o.State, Step: o.Step, Task: o.Intent.Task,
 		Message: o.Message, NotBefore: o.NotBefore, StartedAt: o.StartedAt, CreatedAt: i.CreatedAt, Revision: i.Revision,
 	}
@@ -69,11 +70,14 @@ type view struct {
 	buried    map[string]int64 // deleted by us: id -> revision, until the watch has passed it
 	revision  int64            // everything up to here has been seen
 	feeds     map[*Feed]struct{}
+	uses      map[string]*use     // by pool: what the summaries count up to
+	marks     map[string]PoolMark // by pool
+	marked    int64               // revision of the newest mark
 }
 
 func newView(s *Store) *view {
 	return &view{store: s, done: make(chan struct{}), summaries: map[string]Summary{},
-		buried: map[string]int64{}, feeds: map[*Feed]struct{}{}}
+		buried: map[string]int64{}, feeds: map[*Feed]struct{}{}, uses: map[string]*use{}, marks: map[string]PoolMark{}}
 }
 
 // start lists once, so that the view is complete before anybody asks it, and
@@ -130,11 +134,18 @@ func (v *view) list(ctx context.Context) error {
 		}
 		from = string(answer.Kvs[len(answer.Kvs)-1].Key) + "\x00"
 	}
+	marks, err := v.store.get(ctx, poolsKey, clientv3.WithPrefix(), clientv3.WithRev(at))
+	if err != nil {
+		return err
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.summaries, v.revision = fresh, at
+	v.marks, v.marked = v.decodeMarks(marks.Kvs), at
 	clear(v.buried)
-	for id := range fresh {
+	clear(v.uses)
+	for id, s := range fresh {
+		v.count(&s, 1)
 		v.tell(id)
 	}
 	return nil
@@ -145,6 +156,7 @@ func (v *view) watch(ctx context.Context) error {
 	defer cancel()
 	channel := v.store.client.Watch(ctx, instancesKey, clientv3.WithPrefix(),
 		clientv3.WithRev(v.seen()+1), clientv3.WithProgressNotify())
+	marks := v.store.client.Watch(ctx, poolsKey, clientv3.WithPrefix(), clientv3.WithRev(v.seen()+1))
 	quiet := time.NewTimer(silence)
 	defer quiet.Stop()
 	ask := time.NewTicker(note)
@@ -157,6 +169,14 @@ func (v *view) watch(ctx context.Context) error {
 			_ = v.store.client.RequestProgress(ctx) // an error shows as silence
 		case <-quiet.C:
 			return errors.New("no word from etcd")
+		case answer, ok := <-marks:
+			if !ok {
+				return rpctypes.ErrNoLeader
+			}
+			if err := answer.Err(); err != nil {
+				return err
+			}
+			v.takeMarks(answer)
 		case answer, ok := <-channel:
 			if !ok {
 				return rpctypes.ErrNoLeader
@@ -200,6 +220,7 @@ func (v *view) decode(kv *mvccpb.KeyValue) (Summary, bool) {
 		Platform   string             `json:"platform"`
 		Deployment string             `json:"deployment"`
 		Pool       string             `json:"pool"`
+		Slot       string             `json:"slot"`
 		State      serviceforge.State `json:"state"`
 		Operation  operationRecord    `json:"operation"`
 		CreatedAt  time.Time          `json:"created_at"`
@@ -210,7 +231,7 @@ func (v *view) decode(kv *mvccpb.KeyValue) (Summary, bool) {
 	}
 	return SummaryOf(&serviceforge.Instance{
 		ID: r.ID, ServiceID: r.ServiceID, PlanID: r.PlanID, Platform: r.Platform, Deployment: r.Deployment,
-		Pool: r.Pool, State: r.State, Operation: operationFromRecord(&r.Operation), CreatedAt: r.CreatedAt, Revision: kv.ModRevision,
+		Pool: r.Pool, Slot: r.Slot, State: r.State, Operation: operationFromRecord(&r.Operation), CreatedAt: r.CreatedAt, Revision: kv.ModRevision,
 	}), true
 }
 
@@ -229,6 +250,10 @@ func (v *view) applyLocked(s Summary) {
 	if s.Revision <= v.summaries[s.ID].Revision || s.Revision <= v.buried[s.ID] {
 		return
 	}
+	if old, ok := v.summaries[s.ID]; ok {
+		v.count(&old, -1)
+	}
+	v.count(&s, 1)
 	v.summaries[s.ID] = s
 	v.tell(s.ID)
 }
@@ -242,6 +267,7 @@ func (v *view) remove(id string, revision int64) {
 
 func (v *view) removeLocked(id string, revision int64) {
 	if old, ok := v.summaries[id]; ok && old.Revision < revision {
+		v.count(&old, -1)
 		delete(v.summaries, id)
 		v.tell(id)
 	}

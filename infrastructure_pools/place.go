@@ -1,0 +1,130 @@
+package pools
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/catalog"
+)
+
+// Wish is a new instance that needs a pool.
+type Wish struct {
+	Plan  catalog.Plan
+	Named string   // the pool that the request names; "" = none
+	Not   []string // pools that had no room for this instance
+	// Ahead is how many instances of the plan wait to be placed before this one.
+	Ahead int
+}
+
+// Use is what is known of a pool at the moment.
+type Use struct {
+	Instances int   // placed there, whatever their state
+	OfPlan    int   // those of the wish's plan
+	State     State // set by an operator; "" = the pool file's
+}
+
+// Candidates returns the pools that can take the wish, the best one first: the
+// plan's rule allows them, they are active, have what the plan needs, and have
+// room. Errors: Invalid (the named pool is not one of the plan's), Exhausted,
+// with the reason of each pool as its cause.
+func (s *Set) Candidates(w Wish, use func(pool string) Use) ([]Pool, error) {
+	if err := s.mayName(w); err != nil {
+		return nil, err
+	}
+	var fit []Pool
+	var reasons []string
+	uses := make(map[string]Use)
+	room, unlimited := 0, false
+	for _, p := range s.pools {
+		u := use(p.Name)
+		if reason := p.unfit(w, u); reason != "" {
+			reasons = append(reasons, p.Name+" "+reason)
+			continue
+		}
+		fit, uses[p.Name] = append(fit, p), u
+		room += p.Size() - u.Instances
+		unlimited = unlimited || !p.Limited()
+	}
+	if len(fit) > 0 && !unlimited && room <= w.Ahead {
+		fit, reasons = nil, append(reasons, "those that wait take the last room")
+	}
+	if len(fit) == 0 {
+		cause := serviceforge.Errorf(serviceforge.Exhausted, "%s", strings.Join(reasons, "; "))
+		return nil, serviceforge.Wrap(cause, serviceforge.Exhausted, "no infrastructure pool can take plan %s now", w.Plan.Name)
+	}
+	slices.SortStableFunc(fit, func(a, b Pool) int { return before(w.Plan.Pools, a, b, uses) })
+	return fit, nil
+}
+
+// mayName checks the pool that a request names.
+func (s *Set) mayName(w Wish) error {
+	if w.Named == "" {
+		return nil
+	}
+	p, err := s.Pool(w.Named)
+	if err != nil || !w.Plan.Pools.Parameter || !w.Plan.Pools.Allows(p.Name, p.Tags) {
+		return serviceforge.Errorf(serviceforge.Invalid, "parameter %s: plan %s has no infrastructure pool %q", catalog.PoolParameter, w.Plan.Name, w.Named)
+	}
+	return nil
+}
+
+// unfit says why the pool cannot take the wish, or "".
+func (p *Pool) unfit(w Wish, u Use) string {
+	state := p.State
+	if u.State != "" {
+		state = u.State
+	}
+	switch {
+	case w.Named != "" && w.Named != p.Name:
+		return "is not the one that is asked for"
+	case !w.Plan.Pools.Allows(p.Name, p.Tags):
+		return "is not among the plan's pools"
+	case slices.Contains(w.Not, p.Name):
+		return "was tried"
+	case state != Active:
+		return "is " + string(state)
+	case p.Limited() && u.Instances >= p.Size():
+		return "is full"
+	}
+	for _, need := range []struct {
+		what  string
+		words []string
+		has   map[string]string
+	}{
+		{"vm type", w.Plan.Needs.VMTypes, p.VMTypes},
+		{"disk type", w.Plan.Needs.DiskTypes, p.DiskTypes},
+		{"stemcell", w.Plan.Needs.Stemcells, p.Stemcells},
+	} {
+		for _, word := range need.words {
+			if need.has[word] == "" {
+				return "has no " + need.what + " " + word
+			}
+		}
+	}
+	return ""
+}
+
+// before orders two pools by a plan's rule; equal ones stay as they are.
+func before(rule catalog.PoolRule, a, b Pool, uses map[string]Use) int {
+	byName := cmp.Compare(slices.Index(rule.Names, a.Name), slices.Index(rule.Names, b.Name))
+	switch rule.Choose {
+	case catalog.InOrder:
+		return byName
+	case catalog.Spread:
+		return cmp.Or(cmp.Compare(uses[a.Name].OfPlan, uses[b.Name].OfPlan), byLoad(a, b, uses), byName)
+	}
+	return cmp.Or(byLoad(a, b, uses), byName)
+}
+
+// byLoad compares instances per weight; a pool of no weight comes last.
+func byLoad(a, b Pool, uses map[string]Use) int {
+	if (a.Weight == 0) != (b.Weight == 0) {
+		return cmp.Compare(b.Weight, a.Weight)
+	}
+	if a.Weight == 0 {
+		return cmp.Compare(uses[a.Name].Instances, uses[b.Name].Instances)
+	}
+	return cmp.Compare(uses[a.Name].Instances*b.Weight, uses[b.Name].Instances*a.Weight)
+}

@@ -1,0 +1,91 @@
+package pools_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/catalog"
+	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
+)
+
+func names(set []pools.Pool) string {
+	var all []string
+	for _, p := range set {
+		all = append(all, p.Name)
+	}
+	return strings.Join(all, " ")
+}
+
+func TestCandidates(t *testing.T) {
+	set, err := pools.NewSet(
+		pool(t, "closed", "  state: cordoned\n"),
+		pool(t, "one", "  tags: {tier: gold, zone: eu}\n"),
+		pool(t, "two", "  tags: {tier: gold}\n  capacity: 2\n"),
+		pool(t, "big", "  weight: 4\n"),
+		pool(t, "last", "  weight: 0\n"),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	small := catalog.Needs{VMTypes: []string{"small"}, DiskTypes: []string{"small"}, Stemcells: []string{"ubuntu-jammy"}}
+	rule := func(r catalog.PoolRule) pools.Wish { return pools.Wish{Plan: catalog.Plan{Pools: r}} }
+	gold := map[string]string{"tier": "gold"}
+	for _, test := range []struct {
+		name, want string
+		wish       pools.Wish
+		use        map[string]pools.Use
+	}{
+		{"all are empty", "one two big last", pools.Wish{Plan: catalog.Plan{Needs: small}}, nil},
+		{"a fixed pool", "two", rule(catalog.PoolRule{Names: []string{"two"}}), nil},
+		{"order of preference", "two one", rule(catalog.PoolRule{Names: []string{"two", "one"}, Choose: catalog.InOrder}), map[string]pools.Use{"two": {Instances: 1}}},
+		{"by tag", "one two", rule(catalog.PoolRule{Match: gold}), nil},
+		{"by two tags", "one", rule(catalog.PoolRule{Match: map[string]string{"tier": "gold", "zone": "eu"}}), nil},
+		{"names and tag", "two", rule(catalog.PoolRule{Names: []string{"two", "big"}, Match: gold}), nil},
+		{"least used", "two one big last", rule(catalog.PoolRule{}), map[string]pools.Use{"one": {Instances: 1}, "two": {Instances: 0}, "big": {Instances: 5}}},
+		{"weight", "big one last", rule(catalog.PoolRule{}), map[string]pools.Use{"one": {Instances: 2}, "two": {Instances: 2}, "big": {Instances: 7}}},
+		{"spread", "two one", rule(catalog.PoolRule{Match: gold, Choose: catalog.Spread}),
+			map[string]pools.Use{"one": {Instances: 1, OfPlan: 1}, "two": {Instances: 1}}},
+		{"full", "one", rule(catalog.PoolRule{Match: gold}), map[string]pools.Use{"two": {Instances: 2}}},
+		{"over full", "one", rule(catalog.PoolRule{Match: gold}), map[string]pools.Use{"two": {Instances: 3}}},
+		{"tried", "two", pools.Wish{Plan: catalog.Plan{Pools: catalog.PoolRule{Match: gold}}, Not: []string{"one"}}, nil},
+		{"an operator's word", "two", rule(catalog.PoolRule{Match: gold}), map[string]pools.Use{"one": {State: pools.Draining}}},
+		{"against the file's", "closed", rule(catalog.PoolRule{Names: []string{"closed"}}), map[string]pools.Use{"closed": {State: pools.Active}}},
+		{"asked for", "two", pools.Wish{Plan: catalog.Plan{Pools: catalog.PoolRule{Match: gold, Parameter: true}}, Named: "two"}, nil},
+		{"asked for, but full", "", pools.Wish{Plan: catalog.Plan{Pools: catalog.PoolRule{Match: gold, Parameter: true}}, Named: "two"},
+			map[string]pools.Use{"two": {Instances: 2}}},
+		{"the last room is taken", "", pools.Wish{Plan: catalog.Plan{Pools: catalog.PoolRule{Names: []string{"two"}}}, Ahead: 2}, nil},
+		{"one room is left", "two", pools.Wish{Plan: catalog.Plan{Pools: catalog.PoolRule{Names: []string{"two"}}}, Ahead: 1}, nil},
+		{"cordoned", "", rule(catalog.PoolRule{Names: []string{"closed"}}), nil},
+		{"no vm type", "", pools.Wish{Plan: catalog.Plan{Needs: catalog.Needs{VMTypes: []string{"huge"}}}}, nil},
+		{"no disk type", "", pools.Wish{Plan: catalog.Plan{Needs: catalog.Needs{DiskTypes: []string{"huge"}}}}, nil},
+		{"no stemcell", "", pools.Wish{Plan: catalog.Plan{Needs: catalog.Needs{Stemcells: []string{"minix"}}}}, nil},
+	} {
+		fit, err := set.Candidates(test.wish, func(pool string) pools.Use { return test.use[pool] })
+		if names(fit) != test.want || (test.want == "") != (serviceforge.CodeOf(err) == serviceforge.Exhausted) {
+			t.Errorf("%s: got %q, %v, want %q", test.name, names(fit), err, test.want)
+		}
+	}
+}
+
+func TestAPoolThatMayNotBeNamed(t *testing.T) {
+	set, err := pools.NewSet(pool(t, "one", ""), pool(t, "two", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, wish := range map[string]pools.Wish{
+		"unknown":        {Named: "three", Plan: catalog.Plan{Pools: catalog.PoolRule{Parameter: true}}},
+		"another plan's": {Named: "two", Plan: catalog.Plan{Pools: catalog.PoolRule{Names: []string{"one"}, Parameter: true}}},
+		"no parameter":   {Named: "two"},
+	} {
+		if _, err := set.Candidates(wish, func(string) pools.Use { return pools.Use{} }); serviceforge.CodeOf(err) != serviceforge.Invalid {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := set.Pool("nope"); serviceforge.CodeOf(err) != serviceforge.NotFound {
+		t.Errorf("got %v", err)
+	}
+	if _, err := pools.NewSet(pool(t, "a", ""), pool(t, "a", "")); err == nil {
+		t.Error("two pools of one name were taken")
+	}
+}
