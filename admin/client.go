@@ -74,6 +74,11 @@ func (c *Client) History(ctx context.Context, id string) ([]Change, error) {
 	return get[[]Change](ctx, c, "/instances/"+url.PathEscape(id)+"/history")
 }
 
+// Explain tells where an instance stands and why. Errors: NotFound.
+func (c *Client) Explain(ctx context.Context, id string) (Explanation, error) {
+	return get[Explanation](ctx, c, "/instances/"+url.PathEscape(id)+"/explanation")
+}
+
 // Bindings lists the bindings of an instance, without credentials.
 func (c *Client) Bindings(ctx context.Context, instanceID string) ([]Binding, error) {
 	return get[[]Binding](ctx, c, "/instances/"+url.PathEscape(instanceID)+"/bindings")

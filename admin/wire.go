@@ -111,3 +111,28 @@ type Change struct {
 	Pool      string                      `json:"pool,omitempty"`
 	Task      int                         `json:"bosh_task_id,omitempty"`
 }
+
+// Explanation tells where an instance stands, what it waits for, and what to do.
+type Explanation struct {
+	ID             string                      `json:"id"`
+	State          serviceforge.State          `json:"state"`
+	Operation      serviceforge.Kind           `json:"operation"`
+	OperationID    string                      `json:"operation_id"`
+	OperationState serviceforge.OperationState `json:"operation_state"`
+	Step           serviceforge.Step           `json:"step"`
+	Waits          string                      `json:"waits_for,omitempty"`
+	Position       int                         `json:"position,omitempty"` // in the pool's line, from 1
+	Until          time.Time                   `json:"until,omitzero"`     // when it goes on by itself
+	Message        string                      `json:"message,omitempty"`  // what the app developer is told
+	Cause          string                      `json:"cause,omitempty"`
+	Class          string                      `json:"class,omitempty"` // of the cause, e.g. "ips_exhausted"
+	Advice         string                      `json:"advice,omitempty"`
+	Pool           string                      `json:"pool,omitempty"`
+	Deployment     string                      `json:"deployment"`
+	Task           int                         `json:"bosh_task_id,omitempty"`
+	Attempt        int                         `json:"attempt"`
+	Failures       int                         `json:"failures"` // failed tasks
+	Repeats        int                         `json:"repeats"`  // attempts in a row that did not get through
+	StartedAt      time.Time                   `json:"started_at"`
+	FinishedAt     time.Time                   `json:"finished_at,omitzero"`
+}

@@ -24,3 +24,23 @@ func TestHistoryCommand(t *testing.T) {
 	}
 	c.fails("nothing is known", "history", "nope")
 }
+
+func TestExplainCommand(t *testing.T) {
+	c := newTerminal(t)
+	c.ok("create-service", "etcd-dedicated", "1-server", "a", "--no-wait")
+	if out, _ := c.ok("explain", "a"); !strings.Contains(out, "the engine\n") {
+		t.Errorf("%s", out)
+	}
+	c.Fail(t, "a", "It failed", "task 7: Failed to reserve IP for 'x': no more available")
+	out, _ := c.ok("explain", "a")
+	for _, want := range []string{"failed_deployment", "provision failed", "ips_exhausted", "It failed", "delete failed deployments"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	var x admin.Explanation
+	if out, _ = c.ok("explain", "a", "--json"); json.Unmarshal([]byte(out), &x) != nil || x.Class != "ips_exhausted" {
+		t.Errorf("JSON: %s", out)
+	}
+	c.fails("there is no service instance", "explain", "nope")
+}

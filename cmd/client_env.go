@@ -42,6 +42,7 @@ func addClientCommands(root *cobra.Command, env *clientEnv) {
 		newUnbindCommand(env),
 		newDeleteServiceCommand(env),
 		newHistoryCommand(env),
+		newExplainCommand(env),
 	)
 }
 

@@ -102,11 +102,21 @@ func (l *leader) awaitDeploy(ctx context.Context, i *serviceforge.Instance) (nex
 	case lockTaken(task):
 		return l.again(ctx, i, task.Result) // a wait, not a failure
 	}
-	i.Operation.Failures++
-	if i.Operation.Failures >= maxCreateFailures {
-		return goOn, l.fail(ctx, i, "The deployment failed", l.explain(ctx, p.director, task))
+	return l.taskFailed(ctx, i, p, task)
+}
+
+// taskFailed decides by what the director says whether another attempt makes sense.
+func (l *leader) taskFailed(ctx context.Context, i *serviceforge.Instance, p *poller, task Task) (next, error) {
+	cause := l.reason(ctx, p.director, i, task)
+	found := classify(cause)
+	if found.retry == justWait {
+		return l.again(ctx, i, cause)
 	}
-	return l.again(ctx, i, l.explain(ctx, p.director, task))
+	i.Operation.Failures++
+	if found.retry == neverRetry || i.Operation.Failures >= maxCreateFailures {
+		return goOn, l.fail(ctx, i, "The deployment failed: "+found.message, cause)
+	}
+	return l.again(ctx, i, cause)
 }
 
 // recover decides by the deployment itself what became of a task that cannot

@@ -116,12 +116,13 @@ func (l *leader) awaitDelete(ctx context.Context, i *serviceforge.Instance) (nex
 		return untilWoken, nil
 	case !forgotten && task.State == TaskDone:
 		return goOn, l.bury(ctx, i)
-	case l.overdue(i):
-		return goOn, l.fail(ctx, i, "The deletion failed; delete it again", l.explain(ctx, p.director, task))
 	}
 	cause := "the director has forgotten the task"
 	if !forgotten {
-		cause = l.explain(ctx, p.director, task)
+		cause = l.reason(ctx, p.director, i, task)
+	}
+	if l.overdue(i) {
+		return goOn, l.fail(ctx, i, "The deletion failed: "+classify(cause).message+"; delete it again", cause)
 	}
 	i.Operation.Attempt++
 	i.Operation.Step = serviceforge.Placed // look again whose it is: it may be gone

@@ -8,6 +8,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/serviceforge/serviceforge"
@@ -56,6 +57,7 @@ type Options struct {
 type Engine struct {
 	Options
 	progress *progressBoard
+	leading  atomic.Pointer[leader] // nil = another replica leads
 }
 
 // New returns an engine that accepts requests; Run makes it fulfil them.
@@ -112,6 +114,8 @@ func (e *Engine) lead(ctx context.Context, term *store.Term) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	l := newLeader(e, term.Number)
+	e.leading.Store(l)
+	defer e.leading.Store(nil)
 	var all sync.WaitGroup
 	all.Go(func() {
 		select {

@@ -76,8 +76,12 @@ type house struct {
 	store    *store.Store
 	director *scripted
 	options  orchestrator.Options
+	last     *orchestrator.Engine // the one that was started last
 	*orchestrator.Engine
 }
+
+// engine is the engine that runs, as far as one does: it knows the line.
+func (h *house) engine() *orchestrator.Engine { return h.last }
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
@@ -123,6 +127,7 @@ func (h *house) run() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	engine := orchestrator.New(h.options)
+	h.last = engine
 	done.Go(func() { engine.Run(ctx) })
 	var once sync.Once
 	stop = func() {

@@ -114,11 +114,11 @@ func (p *poller) release(id string, over bool) {
 	}
 }
 
-// ahead says how many instances are before this one in the line.
-func (p *poller) ahead(id string) int {
+// position is the instance's place in the line, from 1; 0 = it is not in it.
+func (p *poller) position(id string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return max(0, slices.Index(p.waiting, id))
+	return slices.Index(p.waiting, id) + 1
 }
 
 // expect watches a task for an instance.

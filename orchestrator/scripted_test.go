@@ -3,6 +3,7 @@ package orchestrator_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,6 +22,9 @@ type scripted struct {
 	tasks       []orchestrator.Task // by id, from 1
 	hold        bool                // deploy tasks do not end by themselves
 	outcome     []string            // states of the next deploy tasks; "" or none = done
+	words       string              // what failed tasks say
+	quote       bool                // failed tasks quote the last manifest
+	posted      []byte              // the last manifest
 	calls       map[string]int
 	changed     chan struct{}
 	// fault is asked before and after each call; an error from "before" means
@@ -34,7 +38,7 @@ type deployment struct {
 }
 
 func newScripted() *scripted {
-	return &scripted{deployments: map[string]*deployment{}, calls: map[string]int{}, changed: make(chan struct{}),
+	return &scripted{words: "the whole reason", deployments: map[string]*deployment{}, calls: map[string]int{}, changed: make(chan struct{}),
 		fault: func(string, string) error { return nil }}
 }
 
@@ -77,6 +81,7 @@ func (d *scripted) Deploy(_ context.Context, manifest []byte, contextID string) 
 			d.deployments[name] = &deployment{}
 		}
 		d.deployments[name].posts++
+		d.posted = manifest
 		state := orchestrator.TaskDone
 		if len(d.outcome) > 0 {
 			state, d.outcome = d.outcome[0], d.outcome[1:]
@@ -201,7 +206,16 @@ func (d *scripted) Addresses(context.Context, string) (map[string][]string, erro
 }
 
 func (d *scripted) Events(context.Context, int, int64) (events []byte, err error) {
-	return []byte(`{"time":1,"error":{"code":450001,"message":"the whole reason"}}` + "\n"), d.call("Events", func() error { return nil })
+	err = d.call("Events", func() error {
+		said := d.words
+		if d.quote {
+			said += " in object (" + string(d.posted) + ")"
+		}
+		words, err := json.Marshal(said)
+		events = fmt.Appendf(nil, `{"time":1,"error":{"code":450001,"message":%s}}`+"\n", words)
+		return err
+	})
+	return events, err
 }
 
 // finish ends the running tasks of a deployment.

@@ -95,13 +95,18 @@ func lockTaken(t Task) bool {
 	return t.State == TaskError && strings.HasPrefix(t.Result, "Failed to acquire lock")
 }
 
-// explain returns the whole reason of a failed task, for the operator: the
-// result is cut at 128 characters, the last event is not (WIRE.md 310).
-func (l *leader) explain(ctx context.Context, d Director, t Task) string {
-	short := fmt.Sprintf("task %d: %s: %s", t.ID, t.State, t.Result)
+// reason returns the whole reason of a failed task, for the operator: the
+// result is cut at 128 characters, the last event is not (WIRE.md 310). Secrets
+// of the instance are not in it.
+func (l *leader) reason(ctx context.Context, d Director, i *serviceforge.Instance, t Task) string {
 	if t.ID == 0 {
 		return "the task is not known any more"
 	}
+	return hide(i, l.lastWords(ctx, d, t))
+}
+
+func (l *leader) lastWords(ctx context.Context, d Director, t Task) string {
+	short := fmt.Sprintf("task %d: %s: %s", t.ID, t.State, t.Result)
 	events, err := d.Events(ctx, t.ID, 0)
 	if err != nil {
 		return short

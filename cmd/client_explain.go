@@ -1,0 +1,77 @@
+package cmd
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/serviceforge/serviceforge/admin"
+)
+
+func newExplainCommand(env *clientEnv) *cobra.Command {
+	var asJSON bool
+	command := &cobra.Command{
+		Use:           "explain NAME",
+		Short:         "Tell where a service instance stands, what it waits for, and what to do",
+		Example:       "  serviceforge explain my-etcd\n  serviceforge explain my-etcd --json",
+		Args:          cobra.ExactArgs(1),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	connection := connectionFlags(command, env)
+	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	command.RunE = func(command *cobra.Command, args []string) error {
+		client, err := connection.client()
+		if err != nil {
+			return err
+		}
+		x, err := client.Explain(command.Context(), args[0])
+		if err != nil {
+			return connection.explain(client, err)
+		}
+		out := command.OutOrStdout()
+		if asJSON {
+			return writeJSON(out, x)
+		}
+		return writeExplanation(out, &x, env.colourful(out))
+	}
+	return command
+}
+
+func writeExplanation(out io.Writer, x *admin.Explanation, colour bool) error {
+	t := &table{}
+	row := func(name, value string, with style) {
+		if value != "" {
+			t.add(text(name+":"), cell{value, with})
+		}
+	}
+	row("name", x.ID, bold)
+	row("state", string(x.State), styleOf(x.State))
+	row("operation", fmt.Sprintf("%s %s, step %s", x.Operation, x.OperationState, x.Step), plain)
+	row("waits for", x.Waits, yellow)
+	if x.Position > 0 {
+		row("place in line", fmt.Sprint(x.Position), plain)
+	}
+	if !x.Until.IsZero() {
+		row("goes on at", x.Until.Local().Format(time.RFC3339), plain)
+	}
+	row("told the user", x.Message, plain)
+	row("cause", x.Cause, red)
+	row("kind of cause", x.Class, plain)
+	row("failures", counted(x), plain)
+	row("deployment", x.Deployment, plain)
+	row("pool", x.Pool, plain)
+	row("bosh task", taskNumber(x.Task), plain)
+	row("what to do", x.Advice, bold)
+	return t.write(out, colour)
+}
+
+// counted is "1 failed task, 2 requests in a row without an answer".
+func counted(x *admin.Explanation) string {
+	if x.Failures+x.Repeats == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d failed tasks, %d attempts in a row that did not get through", x.Failures, x.Repeats)
+}

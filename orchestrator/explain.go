@@ -1,0 +1,82 @@
+package orchestrator
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/serviceforge/serviceforge"
+)
+
+// Explanation tells an operator where an instance stands, what it waits for,
+// and what can be done.
+type Explanation struct {
+	Instance serviceforge.Instance // the record it was made of; secrets are in it
+	Waits    string                // what the operation waits for; "" = nothing
+	Position int                   // place in the pool's line, from 1; 0 = not in it
+	Until    time.Time             // when it goes on by itself; zero = not known
+	Class    string                // of the last cause, e.g. "ips_exhausted"; "" = there is none
+	Advice   string                // what to do; "" = nothing
+}
+
+// Explain tells where an instance stands and why. It asks no director. What
+// only the leader knows (the place in the line) other replicas do not tell.
+// Errors: Invalid, NotFound, Unavailable.
+func (e *Engine) Explain(ctx context.Context, c Caller, instanceID string) (Explanation, error) {
+	i, err := e.visible(ctx, c, instanceID)
+	if err != nil {
+		return Explanation{}, err
+	}
+	x := Explanation{Instance: i}
+	o := &i.Operation
+	if o.Cause != "" {
+		found := classify(o.Cause)
+		x.Class, x.Advice = found.class, found.advice
+	}
+	switch {
+	case i.Busy():
+		e.waitsFor(&i, &x)
+	case o.State == serviceforge.Failed && x.Advice == "":
+		x.Advice = "`serviceforge repair` tries again."
+	}
+	return x, nil
+}
+
+// waitsFor says what a running operation waits for.
+func (e *Engine) waitsFor(i *serviceforge.Instance, x *Explanation) {
+	o := &i.Operation
+	if o.NotBefore.After(e.Now()) {
+		x.Until = o.NotBefore
+		x.Waits = fmt.Sprintf("the next attempt (number %d): the last one did not succeed", o.Attempt+o.Repeats+1)
+		return
+	}
+	switch {
+	case o.Step == serviceforge.Accepted && o.Superseded.Task != 0:
+		x.Waits = fmt.Sprintf("the end of task %d of the operation it took over", o.Superseded.Task)
+	case o.Step == serviceforge.Accepted:
+		x.Waits = "the engine"
+	case o.Step == serviceforge.Placed:
+		x.Position = e.position(i)
+		x.Waits = "a free worker of pool " + i.Pool
+	case o.Step == serviceforge.Rendered:
+		x.Waits = "the answer of pool " + i.Pool + "'s director"
+	case o.Step == serviceforge.Submitted:
+		x.Waits = fmt.Sprintf("task %d of pool %s's director", o.Intent.Task, i.Pool)
+	default:
+		x.Waits = "the service: does it answer?"
+	}
+}
+
+// position is an instance's place in its pool's line, from 1; 0 where it is not
+// in it, or where this replica does not lead.
+func (e *Engine) position(i *serviceforge.Instance) int {
+	l := e.leading.Load()
+	if l == nil {
+		return 0
+	}
+	p, err := l.poller(i.Pool)
+	if err != nil {
+		return 0
+	}
+	return p.position(i.ID)
+}
