@@ -37,7 +37,7 @@ func (a *App) openStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.store, err = store.Open(ctx, store.Options{Client: client, Keys: keys, Log: a.log.With("part", "store"), Exclusive: a.etcd != nil})
+	a.store, err = store.Open(ctx, store.Options{Client: client, Keys: keys, Log: a.log.With("part", "store"), Exclusive: a.etcd != nil, Lease: a.config.Engine.Lease})
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,8 @@ func (a *App) startEngine() error {
 	a.engine = orchestrator.New(orchestrator.Options{
 		Store: a.store, Catalog: a.catalog, Releases: a.releases, Pools: a.pools, Directors: a.directors,
 		Users: a.users, Spiff: a.spiff, Log: a.log.With("part", "engine"), Now: time.Now,
-		NewID: func() string { return ulid.Make().String() }, Versions: versions, Name: hostName(), StrangerWait: a.strangerWait(),
+		NewID: func() string { return ulid.Make().String() }, Versions: versions, Name: hostName(),
+		PostTimeout: a.config.Engine.DirectorTimeout, StrangerWait: a.strangerWait(),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -120,7 +121,7 @@ func (a *App) strangerWait() time.Duration {
 	if a.director != nil && a.etcd != nil && len(a.directors) == 1 {
 		return -1
 	}
-	return 0
+	return a.config.Engine.Lease + a.config.Engine.DirectorTimeout
 }
 
 // loadReleases reads the service releases and makes the catalog of them.

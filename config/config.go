@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/serviceforge/serviceforge"
 )
@@ -23,6 +24,7 @@ type Config struct {
 	Broker    Broker `mapstructure:"broker"`
 	BOSH      BOSH   `mapstructure:"bosh"`
 	Etcd      Etcd   `mapstructure:"etcd"`
+	Engine    Engine `mapstructure:"engine"`
 	// Pools are pool files (YAML). None means the pool of the local director.
 	Pools []string `mapstructure:"pools" usage:"infrastructure pool 'FILE's; none = the local director"`
 }
@@ -66,6 +68,12 @@ type Etcd struct {
 	Listen    string              `mapstructure:"listen" usage:"'HOST:PORT' on which serviceforge etcd serves"`
 }
 
+// Engine is how patient the engine is.
+type Engine struct {
+	Lease           time.Duration `mapstructure:"lease" usage:"how long a leader that went silent still counts as the leader"`
+	DirectorTimeout time.Duration `mapstructure:"director_timeout" usage:"how long a director may take for one answer; less than the lease"`
+}
+
 // Default returns the settings of production: strict, and without a password.
 func Default() Config {
 	return Config{
@@ -74,7 +82,8 @@ func Default() Config {
 		Broker: Broker{Listen: "127.0.0.1:5000", Username: "cc", RequireAPIVersion: true},
 		BOSH: BOSH{Listen: "127.0.0.1:25555", Network: "127.244.0.0/16", Username: "admin",
 			ConfigServer: true, Workers: 4},
-		Etcd: Etcd{Listen: "127.0.0.1:2379"},
+		Etcd:   Etcd{Listen: "127.0.0.1:2379"},
+		Engine: Engine{Lease: 10 * time.Second, DirectorTimeout: 8 * time.Second},
 	}
 }
 
@@ -120,6 +129,10 @@ func (c *Config) Validate() error {
 		return invalid("broker.password", "set a password, e.g. in SERVICEFORGE_BROKER_PASSWORD")
 	case c.Log.Format != "text" && c.Log.Format != "json":
 		return invalid("log.format", "%q is neither text nor json", c.Log.Format)
+	case c.Engine.Lease < time.Second:
+		return invalid("engine.lease", "%s is shorter than a second", c.Engine.Lease)
+	case c.Engine.DirectorTimeout <= 0 || c.Engine.DirectorTimeout >= c.Engine.Lease:
+		return invalid("engine.director_timeout", "%s is not between 0 and engine.lease, %s", c.Engine.DirectorTimeout, c.Engine.Lease)
 	case c.BOSH.Workers < 1:
 		return invalid("bosh.workers", "the local director needs at least one worker")
 	}

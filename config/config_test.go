@@ -21,6 +21,7 @@ var samples = map[string]string{
 	"bosh.username": "bu", "bosh.password": "canary", "bosh.config_server": "false", "bosh.local_dns": "true", "bosh.workers": "9",
 	"etcd.endpoints": "https://a,https://b", "etcd.ca": "ca", "etcd.cert": "cert", "etcd.key": "key",
 	"etcd.username": "eu", "etcd.password": "canary", "etcd.listen": "127.0.0.1:3", "pools": "a.yml,b.yml",
+	"engine.lease": "3s", "engine.director_timeout": "2s",
 }
 
 func load(t *testing.T, args ...string) (config.Config, error) {
@@ -112,7 +113,7 @@ func TestBadSettingsAreRefusedWithTheirName(t *testing.T) {
 		t.Errorf("an unknown key: %v", err)
 	}
 	for _, bad := range []string{"--state=", "--network=10.0.0.0/8", "--network=127.0.0.0/30", "--broker-username=",
-		"--broker-password=", "--log-format=xml", "--log-level=loud", "--listen=5000", "--bosh-workers=0"} {
+		"--broker-password=", "--log-format=xml", "--log-level=loud", "--listen=5000", "--bosh-workers=0", "--engine-lease=1ms", "--engine-director-timeout=1m"} {
 		c, err := load(t, bad)
 		if err == nil {
 			err = c.Validate()

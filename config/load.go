@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
@@ -74,6 +75,8 @@ func addFlag(flags *pflag.FlagSet, name, usage string, value any) {
 		flags.Bool(name, v, usage)
 	case int:
 		flags.Int(name, v, usage)
+	case time.Duration:
+		flags.Duration(name, v, usage)
 	case []string:
 		flags.StringSlice(name, v, usage)
 	default:

@@ -9,8 +9,8 @@ import (
 	"github.com/serviceforge/serviceforge"
 )
 
-// LeaseLife is how long a leader that went silent still counts as the leader.
-const LeaseLife = 10 * time.Second
+// DefaultLease is how long a leader that went silent still counts as the leader.
+const DefaultLease = 10 * time.Second
 
 // campaignPause is the longest wait for news of the old leader's end; its
 // deletion is watched, the pause only covers a broken watch.
@@ -37,7 +37,7 @@ func (s *Store) Lead(ctx context.Context, name string) (*Term, error) {
 			return nil, err
 		}
 	}
-	lease, err := s.lease(ctx, LeaseLife)
+	lease, err := s.lease(ctx, s.leaseLife)
 	if err != nil {
 		return nil, err
 	}

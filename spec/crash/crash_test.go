@@ -1,0 +1,204 @@
+// Package crash_test kills the real program, at chosen moments and at random,
+// and counts what was lost: nothing.
+package crash_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/serviceforge/serviceforge/spec"
+)
+
+// moment is when the broker is killed: around the n-th request of a kind.
+type moment struct {
+	name   string
+	after  bool // when the director has answered, but the broker has not heard it
+	method string
+	path   string // begins the request's path
+	verb   string // of the operation under way: create or delete
+}
+
+var moments = []moment{
+	{"before the name is looked up", false, "GET", "/deployments/", "create"},
+	{"after the name was looked up", true, "GET", "/deployments/", "create"},
+	{"before the deploy is posted", false, "POST", "/deployments", "create"},
+	{"after the deploy was posted", true, "POST", "/deployments", "create"},
+	{"while the task is asked for", false, "GET", "/tasks/", "create"},
+	{"after the task was asked for", true, "GET", "/tasks/", "create"},
+	{"before the addresses are read", false, "GET", "/deployments/etcd-i/instances", "create"},
+	{"before the delete is sent", false, "DELETE", "/deployments/", "delete"},
+	{"after the delete was sent", true, "DELETE", "/deployments/", "delete"},
+	{"after the delete's task was asked for", true, "GET", "/tasks/", "delete"},
+}
+
+// The broker is killed at ten chosen moments of a create or a delete; director
+// and etcd go on. The operation ends, with one deployment posted once, or none.
+func TestKillTheBrokerAtChosenMoments(t *testing.T) {
+	state := filepath.Join(spec.Folder(t), "s")
+	self := spec.Self(t)
+	etcd := "127.0.0.1:" + freePort(t)
+	spec.StartProcess(t, self, "etcd:", "etcd", "--state", state, "--etcd-listen", etcd)
+	spec.StartProcess(t, self, "director:", "bosh", "--state", state, "--bosh-listen", "127.0.0.1:0", "--network", "127.240.0.0/24")
+	tr := &trap{}
+	spec.ProxyDirector(t, state, tr.see)
+	address := "127.0.0.1:" + freePort(t)
+	web := spec.StartProcess(t, self, "broker:", "web", "--state", state, "--etcd-listen", etcd, "--listen", address, "--broker-password", "secret",
+		"--engine-lease", "2s", "--engine-director-timeout", "1s")
+	broker := spec.NewBroker(t, "http://"+address)
+	for _, m := range moments {
+		t.Run(m.name, func(t *testing.T) {
+			if m.verb == "delete" {
+				broker.Await("i", broker.Create("i", spec.OneServer))
+			}
+			struck := tr.set(m)
+			var operation string
+			if m.verb == "create" {
+				operation = broker.Create("i", spec.OneServer)
+			} else {
+				operation = broker.Delete("i")
+			}
+			<-struck
+			web.Kill()
+			web.Start()
+			broker.Await("i", operation)
+			if n := tr.count(); m.verb == "create" && n != 1 {
+				t.Errorf("the deploy was posted %d times", n)
+			}
+			if m.verb == "create" {
+				if n := len(spec.EtcdsOf(state)); n != 1 {
+					t.Errorf("%d etcd processes run, want 1", n)
+				}
+				broker.Await("i", broker.Delete("i"))
+			}
+			if left := spec.EtcdsOf(state); len(left) > 0 {
+				t.Errorf("processes are left: %v", left)
+			}
+		})
+	}
+}
+
+// trap closes struck at a moment and holds that request until its sender is
+// dead; it counts the deploys that the director took.
+type trap struct {
+	mu     sync.Mutex
+	moment moment
+	struck chan struct{}
+	once   *sync.Once
+	posts  int
+}
+
+func (tr *trap) set(m moment) <-chan struct{} {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	tr.moment, tr.struck, tr.once, tr.posts = m, make(chan struct{}), new(sync.Once), 0
+	return tr.struck
+}
+
+func (tr *trap) see(r *http.Request, after bool) {
+	tr.mu.Lock()
+	m, struck, once := tr.moment, tr.struck, tr.once
+	if after && r.Method == http.MethodPost && r.URL.Path == "/deployments" {
+		tr.posts++
+	}
+	tr.mu.Unlock()
+	if once != nil && after == m.after && r.Method == m.method && strings.HasPrefix(r.URL.Path, m.path) {
+		once.Do(func() {
+			close(struck)
+			<-r.Context().Done()
+		})
+	}
+}
+
+func (tr *trap) count() int {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	return tr.posts
+}
+
+// rounds is how often everything is killed at random: more in `make soak`.
+func rounds(t *testing.T) int {
+	n, err := strconv.Atoi(os.Getenv("SERVICEFORGE_SOAK_ROUNDS"))
+	if err != nil {
+		return 20
+	}
+	t.Logf("%d rounds", n)
+	return n
+}
+
+// Broker, director and etcd are one process that is killed at random, again and
+// again, while instances are created and deleted.
+func TestKillEverythingAtRandom(t *testing.T) {
+	dev := spec.StartDev(t, spec.Self(t), "127.241.0.0/24")
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	const slots = 3 // instances that come and go
+	operations := map[string]string{}
+	present := map[string]bool{} // what the last accepted request asked for
+	for range rounds(t) {
+		for range 2 {
+			id := fmt.Sprint("i", random.IntN(slots))
+			operation, wants := change(dev, id, present[id])
+			if operation != "" {
+				operations[id], present[id] = operation, wants
+			}
+		}
+		<-time.After(time.Duration(random.IntN(900)) * time.Millisecond) // the moment is the fault
+		dev.Kill()
+		dev.Start()
+	}
+	want := 0
+	for id, operation := range operations {
+		dev.Await(id, operation)
+		if present[id] {
+			want++
+		}
+	}
+	if got := dev.Etcds(); len(got) != want {
+		t.Errorf("%d etcd processes run, want %d", len(got), want)
+	}
+	vms, err := os.ReadDir(filepath.Join(dev.State, "bosh", "vms"))
+	if err != nil || len(vms) != want {
+		t.Errorf("%d VMs are there, want %d: %v", len(vms), want, err)
+	}
+	for id, there := range present {
+		status := dev.Call("GET", "/v2/service_instances/"+id, nil, nil)
+		if there != (status == http.StatusOK) {
+			t.Errorf("%s: GET answers %d, present should be %v", id, status, there)
+		}
+	}
+}
+
+// change asks for the opposite of what is there; "" = the broker refused, e.g.
+// since the last operation is under way.
+func change(dev *spec.Dev, id string, present bool) (operation string, wants bool) {
+	method, body := http.MethodPut, any(map[string]any{
+		"service_id": spec.Service, "plan_id": spec.OneServer, "organization_guid": "o", "space_guid": "s"})
+	if present {
+		method, body = http.MethodDelete, nil
+	}
+	var accepted struct{ Operation string }
+	if dev.Call(method, "/v2/service_instances/"+id+"?accepts_incomplete=true&service_id="+spec.Service+"&plan_id="+spec.OneServer, body, &accepted) != http.StatusAccepted {
+		return "", present
+	}
+	return accepted.Operation, !present
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
+}

@@ -1,0 +1,72 @@
+package spec
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// ProxyDirector puts a proxy before the director of the state folder: brokers
+// that are started on the folder after it talk to the proxy. see is called for
+// each request, before it is passed on and again when its answer is known but
+// not given back yet, so that a spec can do harm at a chosen moment.
+func ProxyDirector(t testing.TB, state string, see func(r *http.Request, after bool)) {
+	t.Helper()
+	var d map[string]string
+	path := filepath.Join(state, "director.json")
+	content, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(content, &d)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := os.ReadFile(d["ca_file"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	target, err := url.Parse(d["url"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	forward := &httputil.ReverseProxy{
+		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}},
+		ModifyResponse: func(r *http.Response) error {
+			body, err := io.ReadAll(r.Body) // the director has done it all
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			see(r.Request, true)
+			return err
+		},
+	}
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		see(r, false)
+		forward.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.CloseClientConnections)
+	own := filepath.Join(state, "proxy.pem")
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	d["url"], d["ca_file"] = server.URL, own
+	content, err = json.Marshal(d)
+	if err == nil {
+		err = os.WriteFile(own, certificate, 0o600)
+	}
+	if err == nil {
+		err = os.WriteFile(path, content, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
