@@ -92,6 +92,9 @@ func list(t *testing.T, root string) []string {
 	}
 	var paths []string
 	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() && entry.Name() == ".git" {
+			return filepath.SkipDir
+		}
 		if err == nil && entry.Type().IsRegular() {
 			name, _ := filepath.Rel(root, path)
 			paths = append(paths, filepath.ToSlash(name))
