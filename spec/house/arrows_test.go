@@ -9,8 +9,7 @@ import (
 )
 
 // arrows says which of our packages a package may import: CONTRIBUTING.md, "The
-// house".  Every package
-// has a row; each names only packages of the rows below it.
+// house". Every package has a row; each names only packages of the rows below it.
 var arrows = []struct {
 	from string
 	to   string

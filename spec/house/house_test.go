@@ -133,7 +133,7 @@ func exportedReceiver(receiver *ast.FieldList) bool {
 // long finds files that are too long to read at once.
 func long(tr *tree) (bad []string) {
 	for _, file := range tr.code {
-		if int(file.lines) > longest && !file.generated() {
+		if file.lines > longest && !file.generated() {
 			bad = append(bad, tr.at(file.ast, "%d lines, want at most %d", file.lines, longest))
 		}
 	}

@@ -27,13 +27,10 @@ type tree struct {
 
 // source is a file of Go.
 type source struct {
-	path string // slashes, from the root
-	lines
-	ast *ast.File
+	path  string // slashes, from the root
+	lines int
+	ast   *ast.File
 }
-
-// lines is how long a file is.
-type lines int
 
 // folder is the package's path in the module, "" for the root.
 func (s source) folder() string {
@@ -78,7 +75,7 @@ func read(t *testing.T, root string) *tree {
 			if err != nil {
 				t.Fatal(err)
 			}
-			tr.code = append(tr.code, source{path, lines(strings.Count(string(content), "\n")), file})
+			tr.code = append(tr.code, source{path, strings.Count(string(content), "\n"), file})
 		}
 	}
 	return tr
