@@ -136,7 +136,7 @@ func (e *Engine) deprovision(ctx context.Context, r DeprovisionRequest) (Accepte
 func (e *Engine) takeOver(i *serviceforge.Instance, c Caller) {
 	before := i.Operation
 	i.Operation = e.newOperation(serviceforge.Deprovision, c)
-	if before.Kind != serviceforge.Deprovision {
+	if before.Kind != serviceforge.Deprovision && before.State != serviceforge.Succeeded {
 		i.Operation.Superseded = before.Intent
 	}
 	i.Operations = append(i.Operations, i.Operation.ID)

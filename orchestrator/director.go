@@ -31,6 +31,32 @@ type Director interface {
 	// Events reads a task's event output from the given byte on. No news is
 	// an empty answer.
 	Events(ctx context.Context, task int, from int64) ([]byte, error)
+	// VMs counts the deployment's VMs without asking an agent (a plain GET).
+	VMs(ctx context.Context, deployment string) (int, error)
+	Inventory
+}
+
+// Inventory is what operators' commands ask a director, beside the engine's
+// own work. Errors as Director's.
+type Inventory interface {
+	// Info says who the director is. It is open to everybody: whether we are
+	// let in shows in User.
+	Info(ctx context.Context) (Info, error)
+	// Deployments lists the names of all deployments that we may see.
+	Deployments(ctx context.Context) ([]string, error)
+	// CloudConfigs returns the texts (YAML) of the cloud configs in force; none
+	// where the client may not read them.
+	CloudConfigs(ctx context.Context) ([][]byte, error)
+	// Releases returns the versions of each BOSH release.
+	Releases(ctx context.Context) (map[string][]string, error)
+	// Stemcells returns the versions of each operating system's stemcells.
+	Stemcells(ctx context.Context) (map[string][]string, error)
+}
+
+// Info is what a director says of itself.
+type Info struct {
+	Name, UUID, Version string
+	User                string // whom it takes us for; "" = our credentials are not good
 }
 
 // TaskQuery selects tasks; zero fields do not select.

@@ -83,7 +83,7 @@ func (l *leader) place(ctx context.Context, i *serviceforge.Instance) (next, err
 			return goOn, err
 		}
 	}
-	return goOn, err
+	return goOn, serviceforge.Wrap(err, serviceforge.Exhausted, "no infrastructure pool can take plan %s now", plan.Name)
 }
 
 // placeIn places the instance in the pool, if a place is free. Errors:

@@ -98,11 +98,15 @@ func TestAPoolTakesNoMoreThanItHasRoomFor(t *testing.T) {
 						t.Error(serviceforge.DetailOf(err))
 					}
 				})
-				if n == 100 { // a new leader goes on in the middle
-					stop()
-					h.run()
-				}
 			}
+			eventually(t, func() (int, error) { // a new leader goes on in the middle
+				if claims, err := h.store.Claims(t.Context()); err != nil || len(claims) < 3 {
+					return 0, fmt.Errorf("%d claims, %w", len(claims), err)
+				}
+				return 0, nil
+			})
+			stop()
+			h.run()
 			all.Wait()
 			running := h.ended(accepted)
 			if len(running) != 10 || len(h.claims()) != 10 || len(director.deployments) != 10 || refused+len(accepted) != 200 {
@@ -115,8 +119,12 @@ func TestAPoolTakesNoMoreThanItHasRoomFor(t *testing.T) {
 			if !again.Done {
 				t.Errorf("the same order again: %+v", again)
 			}
+			removed := map[string]string{}
 			for id := range accepted {
-				h.until(id, h.remove(id).Operation, serviceforge.Succeeded)
+				removed[id] = h.remove(id).Operation
+			}
+			for id, operation := range removed {
+				h.until(id, operation, serviceforge.Succeeded)
 			}
 			if left := h.claims(); len(left) != 0 || len(h.store.Summaries()) != 0 {
 				t.Errorf("left: %v, %v", left, h.store.Summaries())

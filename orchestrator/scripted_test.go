@@ -25,6 +25,7 @@ type scripted struct {
 	words       string              // what failed tasks say
 	quote       bool                // failed tasks quote the last manifest
 	posted      []byte              // the last manifest
+	inventory   inventory
 	calls       map[string]int
 	changed     chan struct{}
 	// fault is asked before and after each call; an error from "before" means
