@@ -17,10 +17,14 @@ func (a *API) getExplanation(q *request) (any, error) {
 func explanationOf(x *orchestrator.Explanation) Explanation {
 	i := &x.Instance
 	o := &i.Operation
-	return Explanation{
+	told := Explanation{
 		ID: i.ID, State: i.State, Operation: o.Kind, OperationID: o.ID, OperationState: o.State, Step: o.Step,
 		Waits: x.Waits, Position: x.Position, Until: x.Until, Message: o.Message, Cause: o.Cause, Class: x.Class, Advice: x.Advice,
 		Pool: i.Pool, Deployment: i.Deployment, Task: o.Intent.Task, Attempt: o.Attempt, Failures: o.Failures, Repeats: o.Repeats,
 		StartedAt: o.StartedAt, FinishedAt: o.FinishedAt,
 	}
+	if b := x.Breaker; b != nil {
+		told.Breaker = &Breaker{Away: b.Away, Sick: b.Sick, Since: b.Since, Cause: b.Cause}
+	}
+	return told
 }

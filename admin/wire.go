@@ -123,6 +123,7 @@ type Explanation struct {
 	Waits          string                      `json:"waits_for,omitempty"`
 	Position       int                         `json:"position,omitempty"` // in the pool's line, from 1
 	Until          time.Time                   `json:"until,omitzero"`     // when it goes on by itself
+	Breaker        *Breaker                    `json:"breaker,omitempty"`  // the pool's, if it is open
 	Message        string                      `json:"message,omitempty"`  // what the app developer is told
 	Cause          string                      `json:"cause,omitempty"`
 	Class          string                      `json:"class,omitempty"` // of the cause, e.g. "ips_exhausted"
@@ -135,4 +136,12 @@ type Explanation struct {
 	Repeats        int                         `json:"repeats"`  // attempts in a row that did not get through
 	StartedAt      time.Time                   `json:"started_at"`
 	FinishedAt     time.Time                   `json:"finished_at,omitzero"`
+}
+
+// Breaker is why a pool's new work waits.
+type Breaker struct {
+	Away  bool      `json:"away,omitempty"` // the director does not answer
+	Sick  bool      `json:"sick,omitempty"` // its tasks fail for reasons of the infrastructure
+	Since time.Time `json:"since"`
+	Cause string    `json:"cause"`
 }

@@ -57,6 +57,9 @@ func writeExplanation(out io.Writer, x *admin.Explanation, colour bool) error {
 	if !x.Until.IsZero() {
 		row("goes on at", x.Until.Local().Format(time.RFC3339), plain)
 	}
+	if b := x.Breaker; b != nil {
+		row("breaker", "open since "+b.Since.Local().Format(time.RFC3339)+": "+b.Cause, red)
+	}
 	row("told the user", x.Message, plain)
 	row("cause", x.Cause, red)
 	row("kind of cause", x.Class, plain)

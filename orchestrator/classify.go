@@ -20,11 +20,11 @@ const (
 
 // verdict is what a director's words mean.
 type verdict struct {
-	class          string // for programs, e.g. "ips_exhausted"
-	message        string // for the app developer: the rest of a sentence
-	advice         string // for the operator: what to do
-	retry          retry
-	infrastructure bool // the director or its IaaS is to blame, not this deployment: the breaker counts it
+	class   string // for programs, e.g. "ips_exhausted"
+	message string // for the app developer: the rest of a sentence
+	advice  string // for the operator: what to do
+	retry   retry
+	health  health // what the breaker learns of the infrastructure
 }
 
 // class is a row of the table: the first whose words are found counts.
@@ -37,36 +37,36 @@ type class struct {
 // and of the CPIs of the common infrastructures, which come inside of them.
 var classes = []class{
 	{regexp.MustCompile(`Failed to acquire lock|Acquired lock is not valid`), verdict{"lock",
-		"another task works on the deployment", "Nothing: it is tried again when the other task has ended. `bosh locks` shows which it is.", justWait, false}},
+		"another task works on the deployment", "Nothing: it is tried again when the other task has ended. `bosh locks` shows which it is.", justWait, nothing}},
 	{regexp.MustCompile(`(?i)Failed to reserve IP|no more available|no available subnets|(InsufficientFreeAddresses|IpAddressGenerationFailure|SubnetIsFull)`), verdict{"ips_exhausted",
-		"the infrastructure has no free network addresses", "Free addresses: delete failed deployments (they keep theirs), or enlarge the network in the cloud config; then `serviceforge repair`.", neverRetry, true}},
+		"the infrastructure has no free network addresses", "Free addresses: delete failed deployments (they keep theirs), or enlarge the network in the cloud config; then `serviceforge repair`.", neverRetry, ill}},
 	{regexp.MustCompile(`(?i)quota|LimitExceeded|limit exceeded|exceed(s|ed|ing)? .*limit`), verdict{"quota",
-		"the infrastructure's quota is used up", "Raise the quota of the IaaS account, or delete something; then `serviceforge repair`.", neverRetry, true}},
+		"the infrastructure's quota is used up", "Raise the quota of the IaaS account, or delete something; then `serviceforge repair`.", neverRetry, ill}},
 	{regexp.MustCompile(`(?i)InsufficientInstanceCapacity|sufficient .*capacity|RESOURCE_POOL_EXHAUSTED|ZONE_RESOURCE|AllocationFailed|SkuNotAvailable|No valid host|not enough (free )?(memory|disk|resources|space)|(no|insufficient) (capacity|resources)|No space left on device|unable to find .*datastore`), verdict{"no_capacity",
-		"the infrastructure has no room at the moment", "Add capacity, or cordon the pool; then `serviceforge repair`.", tryAgain, true}},
+		"the infrastructure has no room at the moment", "Add capacity, or cordon the pool; then `serviceforge repair`.", tryAgain, ill}},
 	{regexp.MustCompile(`Stemcell (version )?'[^']*'.* doesn't exist|Stemcell .* not found|references an unknown stemcell`), verdict{"stemcell_missing",
-		"the infrastructure is not ready for this plan", "Upload the stemcell that the pool names to the director (`bosh upload-stemcell`), or correct the pool file; then `serviceforge repair`.", neverRetry, false}},
+		"the infrastructure is not ready for this plan", "Upload the stemcell that the pool names to the director (`bosh upload-stemcell`), or correct the pool file; then `serviceforge repair`.", neverRetry, nothing}},
 	{regexp.MustCompile(`Release (version )?'[^']*'.* doesn't exist|references an unknown release|Job '[^']*' not found in release|Package '[^']*' .*not found`), verdict{"release_missing",
-		"the infrastructure is not ready for this plan", "Upload the BOSH releases that the service release names (`bosh upload-release`); then `serviceforge repair`.", neverRetry, false}},
+		"the infrastructure is not ready for this plan", "Upload the BOSH releases that the service release names (`bosh upload-release`); then `serviceforge repair`.", neverRetry, nothing}},
 	{regexp.MustCompile(`references an unknown (network|vm type|disk type|vm extension|az)|references unknown azs?|unknown (network|vm type|disk type)`), verdict{"cloud_config",
-		"the infrastructure is not ready for this plan", "The pool file and the director's cloud config do not agree: compare `bosh cloud-config` with the pool; then `serviceforge repair`.", neverRetry, false}},
+		"the infrastructure is not ready for this plan", "The pool file and the director's cloud config do not agree: compare `bosh cloud-config` with the pool; then `serviceforge repair`.", neverRetry, nothing}},
 	{regexp.MustCompile(`Timed out pinging|Timed out sending|Timeout::Error|execution expired|unresponsive agent`), verdict{"timeout",
-		"a machine did not come up in time", "Look at the VM's console and at the network between VMs and director (agent to NATS); then `serviceforge repair`.", tryAgain, true}},
+		"a machine did not come up in time", "Look at the VM's console and at the network between VMs and director (agent to NATS); then `serviceforge repair`.", tryAgain, ill}},
 	{regexp.MustCompile(`is not running after update|pre-start scripts failed|post-start scripts failed|post-deploy scripts failed|Failed Jobs:|failed jobs:|Action Failed`), verdict{"job_failed",
-		"a part of the service did not start", "Read the logs of the job that is named (`bosh -d DEPLOYMENT logs`); then `serviceforge repair`.", tryAgain, false}},
+		"a part of the service did not start", "Read the logs of the job that is named (`bosh -d DEPLOYMENT logs`); then `serviceforge repair`.", tryAgain, well}},
 	{regexp.MustCompile(`from config server|Failed to (fetch|generate) variable`), verdict{"config_server",
-		"the infrastructure's credential store did not give what is needed", "Look at the director's config server (CredHub): is it configured and reachable, does the variable exist?", neverRetry, false}},
+		"the infrastructure's credential store did not give what is needed", "Look at the director's config server (CredHub): is it configured and reachable, does the variable exist?", neverRetry, nothing}},
 	{regexp.MustCompile(`Required property|Unable to render|Property '[^']*' .*(not |should)|Can't find (property|link)|Failed to resolve link`), verdict{"manifest",
-		"the service offering has a fault", "The director refuses the manifest: the service release or the pool's stub has a fault.", neverRetry, false}},
+		"the service offering has a fault", "The director refuses the manifest: the service release or the pool's stub has a fault.", neverRetry, nothing}},
 	{regexp.MustCompile(`CPI error|Bosh::Clouds|VMCreationFailed|Errors in performing`), verdict{"iaas",
-		"the infrastructure reported an error", "Read what the CPI said: `bosh task N --cpi`; then `serviceforge repair`.", tryAgain, true}},
+		"the infrastructure reported an error", "Read what the CPI said: `bosh task N --cpi`; then `serviceforge repair`.", tryAgain, ill}},
 	{regexp.MustCompile(`(?i)task( \d+)?:? cancelled|task \d+ cancelled`), verdict{"cancelled",
-		"the work on it was cancelled", "Somebody cancelled the task at the director; `serviceforge repair` begins anew.", tryAgain, false}},
+		"the work on it was cancelled", "Somebody cancelled the task at the director; `serviceforge repair` begins anew.", tryAgain, nothing}},
 	{regexp.MustCompile(`does not answer|does not let the broker in|the director gave the task up`), verdict{"director_away",
-		"the infrastructure does not answer", "Is the director up, does the network let us through, are the pool's credentials right?", tryAgain, true}},
+		"the infrastructure does not answer", "Is the director up, does the network let us through, are the pool's credentials right?", tryAgain, ill}},
 }
 
-var unknown = verdict{"unknown", "the infrastructure reported an error", "Read the director's task: `bosh task N --debug`; then `serviceforge repair`.", tryAgain, false}
+var unknown = verdict{"unknown", "the infrastructure reported an error", "Read the director's task: `bosh task N --debug`; then `serviceforge repair`.", tryAgain, nothing}
 
 // classify says what the words of a director or its IaaS mean.
 func classify(cause string) verdict {

@@ -41,7 +41,7 @@ func (l *leader) intendDeploy(ctx context.Context, i *serviceforge.Instance) (ne
 	if err != nil {
 		return goOn, err
 	}
-	if !p.admit(i.ID) {
+	if !p.admit(i.ID, deploy) {
 		return untilWoken, nil
 	}
 	if err := l.mayDeploy(ctx, p.director, i); err != nil {
@@ -53,7 +53,7 @@ func (l *leader) intendDeploy(ctx context.Context, i *serviceforge.Instance) (ne
 	}
 	i.State = serviceforge.Deploying
 	i.Operation.Intent = serviceforge.Intent{
-		ContextID: contextID(&i.Operation, "deploy"), Verb: "deploy", Digest: digest(manifest), Term: l.term,
+		ContextID: contextID(&i.Operation, deploy), Verb: deploy, Digest: digest(manifest), Term: l.term,
 	}
 	if n, err := l.advance(ctx, i, serviceforge.Rendered); err != nil {
 		return n, err
@@ -96,6 +96,7 @@ func (l *leader) awaitDeploy(ctx context.Context, i *serviceforge.Instance) (nex
 	case task.running():
 		return untilWoken, nil
 	case task.State == TaskDone:
+		p.breaker.ended(i.ID, task.ID, well, "")
 		return l.advance(ctx, i, serviceforge.Deployed)
 	case task.State == TaskTimeout:
 		return l.recover(ctx, i, p.director, "the director gave the task up")
@@ -109,6 +110,7 @@ func (l *leader) awaitDeploy(ctx context.Context, i *serviceforge.Instance) (nex
 func (l *leader) taskFailed(ctx context.Context, i *serviceforge.Instance, p *poller, task Task) (next, error) {
 	cause := l.reason(ctx, p.director, i, task)
 	found := classify(cause)
+	p.breaker.ended(i.ID, task.ID, found.health, cause)
 	if found.retry == justWait {
 		return l.again(ctx, i, cause)
 	}

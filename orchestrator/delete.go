@@ -73,7 +73,7 @@ func (l *leader) intendDelete(ctx context.Context, i *serviceforge.Instance) (ne
 	if err != nil {
 		return goOn, err
 	}
-	if !p.admit(i.ID) {
+	if !p.admit(i.ID, destroy) {
 		return untilWoken, nil
 	}
 	whose, err := l.owner(ctx, p.director, i)
@@ -85,7 +85,7 @@ func (l *leader) intendDelete(ctx context.Context, i *serviceforge.Instance) (ne
 	case whose == foreign:
 		return goOn, serviceforge.Errorf(serviceforge.Unprocessable, "the deployment %s was not made by this broker for this instance; it is left alone", i.Deployment)
 	}
-	i.Operation.Intent = serviceforge.Intent{ContextID: contextID(&i.Operation, "delete"), Verb: "delete", Term: l.term}
+	i.Operation.Intent = serviceforge.Intent{ContextID: contextID(&i.Operation, destroy), Verb: destroy, Term: l.term}
 	if n, err := l.advance(ctx, i, serviceforge.Rendered); err != nil {
 		return n, err
 	}

@@ -114,6 +114,7 @@ func (e *Engine) lead(ctx context.Context, term *store.Term) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	l := newLeader(e, term.Number)
+	l.restoreBreakers(ctx)
 	e.leading.Store(l)
 	defer e.leading.Store(nil)
 	var all sync.WaitGroup
@@ -129,6 +130,7 @@ func (e *Engine) lead(ctx context.Context, term *store.Term) {
 	}
 	all.Go(func() { l.follow(ctx) })
 	all.Go(func() { l.look(ctx) })
+	all.Go(func() { l.keepBreakers(ctx) })
 	for range workers {
 		all.Go(func() { l.work(ctx) })
 	}
@@ -143,10 +145,11 @@ type leader struct {
 	queue   *queue
 	placing sync.Mutex         // held while an instance is placed
 	pollers map[string]*poller // by pool name
+	turned  chan struct{}      // holds one token when a breaker opened or closed
 }
 
 func newLeader(e *Engine, term int64) *leader {
-	l := &leader{Engine: e, term: term, since: e.Now(), queue: newQueue(), pollers: map[string]*poller{}}
+	l := &leader{Engine: e, term: term, since: e.Now(), queue: newQueue(), pollers: map[string]*poller{}, turned: make(chan struct{}, 1)}
 	for _, p := range e.Pools.All() {
 		l.pollers[p.Name] = newPoller(l, p, e.Directors[p.Name])
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/store"
 )
 
 // Explanation tells an operator where an instance stands, what it waits for,
@@ -15,6 +16,7 @@ type Explanation struct {
 	Waits    string                // what the operation waits for; "" = nothing
 	Position int                   // place in the pool's line, from 1; 0 = not in it
 	Until    time.Time             // when it goes on by itself; zero = not known
+	Breaker  *store.Breaker        // the pool's, if it is open
 	Class    string                // of the last cause, e.g. "ips_exhausted"; "" = there is none
 	Advice   string                // what to do; "" = nothing
 }
@@ -35,6 +37,14 @@ func (e *Engine) Explain(ctx context.Context, c Caller, instanceID string) (Expl
 	}
 	switch {
 	case i.Busy():
+		open, err := e.Breakers(ctx)
+		if err != nil {
+			return Explanation{}, err
+		}
+		if b, ok := open[i.Pool]; ok {
+			x.Breaker = &b
+			x.Advice = classify(b.Cause).advice
+		}
 		e.waitsFor(&i, &x)
 	case o.State == serviceforge.Failed && x.Advice == "":
 		x.Advice = "`serviceforge repair` tries again."
@@ -45,6 +55,11 @@ func (e *Engine) Explain(ctx context.Context, c Caller, instanceID string) (Expl
 // waitsFor says what a running operation waits for.
 func (e *Engine) waitsFor(i *serviceforge.Instance, x *Explanation) {
 	o := &i.Operation
+	if b := x.Breaker; b != nil && o.Step == serviceforge.Placed {
+		x.Position = e.position(i)
+		x.Waits = fmt.Sprintf("pool %s: %s; its deadline stands still since %s", i.Pool, stateOf(b), b.Since.Format(time.RFC3339))
+		return
+	}
 	if o.NotBefore.After(e.Now()) {
 		x.Until = o.NotBefore
 		x.Waits = fmt.Sprintf("the next attempt (number %d): the last one did not succeed", o.Attempt+o.Repeats+1)
@@ -65,6 +80,14 @@ func (e *Engine) waitsFor(i *serviceforge.Instance, x *Explanation) {
 	default:
 		x.Waits = "the service: does it answer?"
 	}
+}
+
+// stateOf says why a breaker is open.
+func stateOf(b *store.Breaker) string {
+	if b.Away {
+		return "its director does not answer"
+	}
+	return "its infrastructure fails, one deploy at a time is tried"
 }
 
 // position is an instance's place in its pool's line, from 1; 0 where it is not

@@ -2,7 +2,6 @@ package orchestrator
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -23,12 +22,15 @@ type poller struct {
 	leader   *leader
 	pool     pools.Pool
 	director Director
+	breaker  *breaker
+	kept     store.Breaker // what of it is stored; of keepBreakers only
 	pace     pace
 	wake     chan struct{} // holds one token when something is expected
 
 	mu       sync.Mutex
 	inFlight map[string]struct{} // instances that hold one of the pool's slots
 	waiting  []string            // instances that wait for a slot, in order
+	verbs    map[string]string   // what those that wait are to ask
 	expected map[int]string      // unfinished task -> instance
 	live     map[int]Task        // what the last list said of them
 	results  map[int]outcome     // ended tasks nobody has asked for yet
@@ -42,10 +44,15 @@ type outcome struct {
 }
 
 func newPoller(l *leader, pool pools.Pool, d Director) *poller {
-	return &poller{
-		leader: l, pool: pool, director: d, wake: make(chan struct{}, 1),
-		inFlight: map[string]struct{}{}, expected: map[int]string{}, live: map[int]Task{}, results: map[int]outcome{},
+	p := &poller{
+		leader: l, pool: pool, wake: make(chan struct{}, 1),
+		inFlight: map[string]struct{}{}, verbs: map[string]string{}, expected: map[int]string{}, live: map[int]Task{}, results: map[int]outcome{},
 	}
+	p.breaker = newBreaker(l.Now, p.turned)
+	if d != nil {
+		p.director = &heard{d, p.breaker}
+	}
+	return p
 }
 
 // poller returns the poller of a pool; an instance's pool may have been taken
@@ -56,69 +63,6 @@ func (l *leader) poller(pool string) (*poller, error) {
 		return nil, serviceforge.Errorf(serviceforge.Unavailable, "the infrastructure pool %s is not configured", pool)
 	}
 	return p, nil
-}
-
-// admit gives an instance one of the pool's slots, or a place in the line.
-func (p *poller) admit(id string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if _, has := p.inFlight[id]; has {
-		return true
-	}
-	at := slices.Index(p.waiting, id)
-	if free := p.pool.MaxInFlight - len(p.inFlight); free > 0 && (at >= 0 && at < free || at < 0 && len(p.waiting) < free) {
-		p.inFlight[id] = struct{}{}
-		if at >= 0 {
-			p.waiting = slices.Delete(p.waiting, at, at+1)
-		}
-		return true
-	}
-	if at < 0 {
-		p.waiting = append(p.waiting, id)
-	}
-	return false
-}
-
-// observe learns from a record that changed: who holds a slot, who is done.
-func (p *poller) observe(id string, s store.Summary, found bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case found && s.Busy() && s.Pool == p.pool.Name && (s.Step == serviceforge.Rendered || s.Step == serviceforge.Submitted):
-		p.inFlight[id] = struct{}{}
-	case !found || !s.Busy() || s.Step == serviceforge.Deployed:
-		p.release(id, !found || !s.Busy())
-	}
-}
-
-// release frees the instance's slot for the next in line; over = nothing of it
-// is of interest any more. p.mu is held.
-func (p *poller) release(id string, over bool) {
-	delete(p.inFlight, id)
-	if over {
-		p.waiting = slices.DeleteFunc(p.waiting, func(w string) bool { return w == id })
-		for task, owner := range p.expected {
-			if owner == id {
-				delete(p.expected, task)
-				delete(p.live, task)
-			}
-		}
-		for task, o := range p.results {
-			if o.instance == id {
-				delete(p.results, task)
-			}
-		}
-	}
-	for n := range min(len(p.waiting), max(0, p.pool.MaxInFlight-len(p.inFlight))) {
-		p.leader.queue.add(p.waiting[n])
-	}
-}
-
-// position is the instance's place in the line, from 1; 0 = it is not in it.
-func (p *poller) position(id string) int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Index(p.waiting, id) + 1
 }
 
 // expect watches a task for an instance.
@@ -177,26 +121,48 @@ func (p *poller) run(ctx context.Context) {
 }
 
 // waitForWork returns the tasks expected now, and waits while there are none.
+// None with a live ctx: the director is away, and is to be asked how it is.
 func (p *poller) waitForWork(ctx context.Context) []int {
 	for {
 		p.mu.Lock()
+		due, some := p.breaker.tryIn()
+		if some && due == 0 {
+			p.wakeLine()
+		}
 		tasks := make([]int, 0, len(p.expected))
 		for task := range p.expected {
 			tasks = append(tasks, task)
 		}
 		p.mu.Unlock()
-		if len(tasks) > 0 {
+		if known := p.breaker.state(); len(tasks) > 0 || known.Away {
 			return tasks
 		}
-		select {
-		case <-ctx.Done():
+		p.rest(ctx, due)
+		if ctx.Err() != nil {
 			return nil
-		case <-p.wake:
 		}
 	}
 }
 
-// poll asks once: for the one task that is expected, or for all unfinished
+// rest waits until something is expected, or for a time above zero.
+func (p *poller) rest(ctx context.Context, most time.Duration) {
+	if most > 0 {
+		timer := time.NewTimer(most)
+		defer timer.Stop()
+		select {
+		case <-ctx.Done():
+		case <-p.wake:
+		case <-timer.C:
+		}
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-p.wake:
+	}
+}
+
+// poll asks once: whether anybody is there, for the one task that is expected, or for all unfinished
 // ones. Those expected that are not among them have ended, and are asked for
 // together.
 func (p *poller) poll(ctx context.Context, expected []int) error {
@@ -205,6 +171,10 @@ func (p *poller) poll(ctx context.Context, expected []int) error {
 	}
 	asking, cancel := context.WithTimeout(ctx, p.leader.PostTimeout+taskHold)
 	defer cancel()
+	if len(expected) == 0 {
+		_, err := p.director.Tasks(asking, TaskQuery{States: unfinished, Limit: 1})
+		return err
+	}
 	tasks, err := p.director.Tasks(asking, TaskQuery{States: unfinished, Wait: taskHold})
 	if err != nil {
 		return err

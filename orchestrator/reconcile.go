@@ -122,11 +122,3 @@ func (l *leader) fail(ctx context.Context, i *serviceforge.Instance, message, ca
 	l.Log.Error("operation failed", "instance", i.ID, "operation", o.ID, "kind", o.Kind, "cause", cause)
 	return l.put(ctx, i)
 }
-
-func (l *leader) overdue(i *serviceforge.Instance) bool {
-	deadline := DefaultDeadline
-	if _, plan, err := l.Catalog.Plan(i.ServiceID, i.PlanID); err == nil && plan.Deadline > 0 {
-		deadline = plan.Deadline
-	}
-	return l.Now().Sub(i.Operation.StartedAt) > deadline
-}

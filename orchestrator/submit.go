@@ -55,7 +55,7 @@ func (l *leader) submit(ctx context.Context, i *serviceforge.Instance) (next, er
 	case wait > 0:
 		return later(wait), nil
 	}
-	if i.Operation.Intent.Verb == "delete" {
+	if i.Operation.Intent.Verb == destroy {
 		return l.postDelete(ctx, i, p)
 	}
 	manifest, err := l.render(ctx, i)

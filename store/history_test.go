@@ -94,4 +94,3 @@ func revision(t *testing.T, s opened) int64 {
 	must(t, err)
 	return answer.Header.Revision
 }
-

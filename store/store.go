@@ -22,6 +22,7 @@ const (
 	instancesKey  = root + "instances/"
 	bindingsKey   = root + "bindings/"
 	historyKey    = root + "history/"
+	breakersKey   = root + "breakers/"
 	tombstonesKey = root + "tombstones/"
 	slotsKey      = root + "slots/"
 	poolsKey      = root + "pools/"

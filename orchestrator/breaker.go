@@ -1,0 +1,190 @@
+package orchestrator
+
+import (
+	"sync"
+	"time"
+
+	"github.com/serviceforge/serviceforge/store"
+)
+
+const (
+	// breakerAt is how many failures of the infrastructure in a row open a breaker.
+	breakerAt = 3
+	// tryFirst and tryMost bound the pause after which an open breaker lets one
+	// deploy through, to see whether the infrastructure is well again.
+	tryFirst = 2 * time.Second
+	tryMost  = 2 * time.Minute
+	// stallsKept bounds what a breaker remembers of the times it was open.
+	stallsKept = 32
+)
+
+// breaker says whether a director is given new work. It opens when the director
+// does not answer (away: the poller asks until it does) or when its tasks fail
+// for reasons of the infrastructure (sick: one deploy at a time is let through).
+type breaker struct {
+	now     func() time.Time
+	changed func() // it opened or closed; called without mu
+
+	mu         sync.Mutex
+	unanswered int // requests in a row
+	ill        int // failed tasks in a row
+	lastTask   int // each task is counted once
+	known      store.Breaker
+	pause      time.Duration // before the next try
+	nextTry    time.Time
+	trier      string // the instance that is let through
+}
+
+func newBreaker(now func() time.Time, changed func()) *breaker {
+	return &breaker{now: now, changed: changed, pause: tryFirst}
+}
+
+// restore takes what the leader before knew; a try may be made at once.
+func (b *breaker) restore(known store.Breaker) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.known = known
+	b.nextTry = b.now()
+}
+
+// turn stores the two reasons and notes when the breaker opens or closes; b.mu
+// is held. It says whether anything changed.
+func (b *breaker) turn(away, sick bool, cause string) bool {
+	if away == b.known.Away && sick == b.known.Sick {
+		return false
+	}
+	was := b.known.Open()
+	b.known.Away, b.known.Sick = away, sick
+	switch now := b.now().UTC(); {
+	case b.known.Open() && !was:
+		b.known.Since, b.known.Cause = now, cause
+	case b.known.Open():
+		b.known.Cause = cause
+	case was:
+		stalls := append(b.known.Stalls, store.Stall{From: b.known.Since, To: now})
+		b.known = store.Breaker{Stalls: stalls[max(0, len(stalls)-stallsKept):]}
+	}
+	return true
+}
+
+// answered: the director answers.
+func (b *breaker) answered() {
+	b.mu.Lock()
+	b.unanswered = 0
+	turned := b.turn(false, b.known.Sick, b.known.Cause)
+	b.mu.Unlock()
+	if turned {
+		b.changed()
+	}
+}
+
+// unheard: a request got no answer, or a 5xx, or we are not let in.
+func (b *breaker) unheard(cause string) {
+	b.mu.Lock()
+	b.unanswered++
+	turned := b.unanswered >= breakerAt && b.turn(true, b.known.Sick, cause)
+	b.mu.Unlock()
+	if turned {
+		b.changed()
+	}
+}
+
+// health is what the end of a deploy says of the infrastructure.
+type health int
+
+const (
+	nothing health = iota
+	well
+	ill
+)
+
+// ended takes the end of an instance's deploy task.
+func (b *breaker) ended(instance string, task int, h health, cause string) {
+	b.mu.Lock()
+	turned := false
+	if task != b.lastTask {
+		b.lastTask = task
+		switch h {
+		case well:
+			b.ill, b.pause = 0, tryFirst
+			turned = b.turn(b.known.Away, false, b.known.Cause)
+		case ill:
+			b.ill++
+			if b.trier == instance {
+				b.pause = min(2*b.pause, tryMost)
+			}
+			b.nextTry = b.now().Add(b.pause)
+			turned = b.ill >= breakerAt && b.turn(b.known.Away, true, cause)
+		}
+	}
+	if b.trier == instance {
+		b.trier = ""
+	}
+	b.mu.Unlock()
+	if turned {
+		b.changed()
+	}
+}
+
+// over: nothing more comes of the instance.
+func (b *breaker) over(instance string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.trier == instance {
+		b.trier = ""
+	}
+}
+
+// blocks says whether new work of the verb waits. Where only tasks fail,
+// deletes go on: they make room.
+func (b *breaker) blocks(verb string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.known.Away || b.known.Sick && verb == deploy
+}
+
+// try says whether the instance is the one that is let through an open breaker.
+func (b *breaker) try(instance string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.known.Away || b.trier != "" && b.trier != instance || b.now().Before(b.nextTry) && b.trier == "" {
+		return false
+	}
+	b.trier = instance
+	return true
+}
+
+// tryIn says when somebody may be let through; false = not by time alone.
+func (b *breaker) tryIn() (time.Duration, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.known.Away || !b.known.Sick || b.trier != "" {
+		return 0, false
+	}
+	return max(0, b.nextTry.Sub(b.now())), true
+}
+
+func (b *breaker) state() store.Breaker {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.known
+}
+
+// stalled says for how long of the time since then the breaker was open.
+func (b *breaker) stalled(since time.Time) (sum time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	add := func(from, to time.Time) {
+		if from.Before(since) {
+			from = since
+		}
+		sum += max(0, to.Sub(from))
+	}
+	for _, s := range b.known.Stalls {
+		add(s.From, s.To)
+	}
+	if b.known.Open() {
+		add(b.known.Since, b.now())
+	}
+	return sum
+}

@@ -1,0 +1,81 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/serviceforge/serviceforge"
+)
+
+// heard is a Director whose answers, or silences, a breaker hears of.
+type heard struct {
+	Director
+	breaker *breaker
+}
+
+// tell says whether the director answered; a request that we gave up says nothing.
+func (h *heard) tell(ctx context.Context, err error) {
+	switch {
+	case serviceforge.CodeOf(err) != serviceforge.Unavailable:
+		h.breaker.answered()
+	case !errors.Is(ctx.Err(), context.Canceled):
+		h.breaker.unheard(serviceforge.DetailOf(err))
+	}
+}
+
+// Deploy is Director's.
+func (h *heard) Deploy(ctx context.Context, manifest []byte, contextID string) (int, error) {
+	task, err := h.Director.Deploy(ctx, manifest, contextID)
+	h.tell(ctx, err)
+	return task, err
+}
+
+// Delete is Director's.
+func (h *heard) Delete(ctx context.Context, deployment, contextID string) (int, error) {
+	task, err := h.Director.Delete(ctx, deployment, contextID)
+	h.tell(ctx, err)
+	return task, err
+}
+
+// Tasks is Director's.
+func (h *heard) Tasks(ctx context.Context, q TaskQuery) ([]Task, error) {
+	tasks, err := h.Director.Tasks(ctx, q)
+	h.tell(ctx, err)
+	return tasks, err
+}
+
+// Task is Director's.
+func (h *heard) Task(ctx context.Context, id int, wait time.Duration) (Task, error) {
+	task, err := h.Director.Task(ctx, id, wait)
+	h.tell(ctx, err)
+	return task, err
+}
+
+// Cancel is Director's.
+func (h *heard) Cancel(ctx context.Context, id int) error {
+	err := h.Director.Cancel(ctx, id)
+	h.tell(ctx, err)
+	return err
+}
+
+// Manifest is Director's.
+func (h *heard) Manifest(ctx context.Context, deployment string) ([]byte, error) {
+	manifest, err := h.Director.Manifest(ctx, deployment)
+	h.tell(ctx, err)
+	return manifest, err
+}
+
+// Addresses is Director's.
+func (h *heard) Addresses(ctx context.Context, deployment string) (map[string][]string, error) {
+	addresses, err := h.Director.Addresses(ctx, deployment)
+	h.tell(ctx, err)
+	return addresses, err
+}
+
+// Events is Director's.
+func (h *heard) Events(ctx context.Context, task int, from int64) ([]byte, error) {
+	events, err := h.Director.Events(ctx, task, from)
+	h.tell(ctx, err)
+	return events, err
+}

@@ -1,0 +1,66 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/serviceforge/serviceforge"
+)
+
+// Breaker is what the leader knows of a pool's breaker: written when it opens
+// or closes, so that other replicas can tell and a new leader goes on with it.
+type Breaker struct {
+	header
+	Away   bool      `json:"away,omitempty"` // the director does not answer
+	Sick   bool      `json:"sick,omitempty"` // its tasks fail for reasons of the infrastructure
+	Since  time.Time `json:"since,omitzero"` // when it opened
+	Cause  string    `json:"cause,omitempty"`
+	Stalls []Stall   `json:"stalls,omitempty"` // the last times it was open, oldest first
+}
+
+// Stall is a time during which a breaker was open.
+type Stall struct {
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"`
+}
+
+// Open says whether new work waits.
+func (b *Breaker) Open() bool { return b.Away || b.Sick }
+
+// PutBreaker stores a pool's breaker, for the leader of the term. Errors:
+// Conflict (another leader rules), Unavailable.
+func (s *Store) PutBreaker(ctx context.Context, pool string, b Breaker, term int64) error {
+	b.header, b.Cause = header{recordVersion, 1}, serviceforge.Cut(b.Cause)
+	place := key(breakersKey, pool)
+	value, err := encode(place, nil, b)
+	if err != nil {
+		return err
+	}
+	answer, err := s.commit(ctx, []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(leaderKey), "=", term)},
+		[]clientv3.Op{clientv3.OpPut(place, value)}, nil)
+	if err == nil && !answer.Succeeded {
+		err = serviceforge.Errorf(serviceforge.Conflict, "another replica leads")
+	}
+	return err
+}
+
+// Breakers reads all breakers that ever opened, by pool. Errors: Unavailable.
+func (s *Store) Breakers(ctx context.Context) (map[string]Breaker, error) {
+	answer, err := s.get(ctx, breakersKey, clientv3.WithPrefix())
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]Breaker, len(answer.Kvs))
+	for _, kv := range answer.Kvs {
+		var b Breaker
+		if err := json.Unmarshal(kv.Value, &b); err != nil {
+			return nil, serviceforge.Wrap(err, serviceforge.Internal, "the record %s is damaged", kv.Key)
+		}
+		all[unescape(strings.TrimPrefix(string(kv.Key), breakersKey))] = b
+	}
+	return all, nil
+}
