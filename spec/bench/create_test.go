@@ -90,7 +90,7 @@ func (s *session) create() float64 {
 
 func (s *session) remove() float64 {
 	begin := time.Now()
-	s.await(s.dev.Delete(s.id))
+	s.await(s.dev.DeletePlan(s.id, threeServers))
 	return time.Since(begin).Seconds()
 }
 

@@ -30,6 +30,7 @@ func newRig(b *testing.B, options ...string) *rig {
 	must(b, err)
 	var size int
 	r.ours.ask("/record", &size)
+	b.Logf("an accept writes %d bytes", size)
 	for _, c := range []**child{&r.floor, &r.control} {
 		*c, _ = start(b, "__floor", "-state", b.TempDir(), "-catalog", menu, "-record", strconv.Itoa(size))
 	}

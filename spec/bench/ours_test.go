@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"sync"
@@ -64,6 +65,7 @@ func oursMain(args []string) int {
 	if err != nil {
 		return complain(err)
 	}
+	defer profile()()
 	o.run(*engine)
 	defer o.run(false)
 	osb := broker.New(broker.Options{
@@ -73,6 +75,23 @@ func oursMain(args []string) int {
 		Log:          quiet(),
 	})
 	return serve(osb, o.control())
+}
+
+// profile writes a CPU profile of this process into the folder that BENCH_PROFILES
+// names, if it does.
+func profile() (stop func()) {
+	dir := os.Getenv("BENCH_PROFILES")
+	if dir == "" {
+		return func() {}
+	}
+	file, err := os.Create(filepath.Join(dir, fmt.Sprintf("ours-%d.cpu", os.Getpid())))
+	if err != nil || pprof.StartCPUProfile(file) != nil {
+		return func() {}
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = file.Close()
+	}
 }
 
 // quiet is the log of dev: warnings, to nobody.
@@ -244,13 +263,23 @@ func (o *ours) syncs() (float64, error) {
 	return 0, fmt.Errorf("etcd does not count its WAL syncs")
 }
 
-// record is the size of the first record.
-func (o *ours) record(ctx context.Context) (int, error) {
-	answer, err := o.etcd.Get(ctx, "/serviceforge/v1/instances/", clientv3.WithPrefix(), clientv3.WithLimit(1))
-	if err != nil || len(answer.Kvs) == 0 {
+// record is how many bytes the transaction of the first accept wrote.
+func (o *ours) record(ctx context.Context) (size int, err error) {
+	first, err := o.etcd.Get(ctx, "/serviceforge/v1/instances/", clientv3.WithPrefix(), clientv3.WithLimit(1))
+	if err != nil || len(first.Kvs) == 0 {
 		return 0, fmt.Errorf("no record: %w", err)
 	}
-	return len(answer.Kvs[0].Value), nil
+	at := first.Kvs[0].CreateRevision
+	all, err := o.etcd.Get(ctx, "/serviceforge/v1/", clientv3.WithPrefix(), clientv3.WithRev(at))
+	if err != nil {
+		return 0, err
+	}
+	for _, kv := range all.Kvs {
+		if kv.ModRevision == at {
+			size += len(kv.Value)
+		}
+	}
+	return size, nil
 }
 
 // load stores n instances that are running, with records of about 1.9 KB.
