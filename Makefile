@@ -1,6 +1,6 @@
 # make        vet and unit tests      make test   everything, with -race (needs gcc)
 # make build  bin/serviceforge        make bench  figures as ratios     make lint  golangci-lint
-.PHONY: all build test quick lint bench fuzz
+.PHONY: all build test quick lint bench soak fuzz
 
 all: quick
 
@@ -24,6 +24,10 @@ lint:
 # Four minutes; make bench BENCH=-short takes less than one. One figure: BENCH='-bench Figures/create'.
 bench:
 	go test -run '^$$' -bench Figures -benchtime 1x -timeout 15m $(BENCH) ./spec/bench
+
+# The same crash specs with a thousand rounds of SIGKILL, about a quarter of an hour.
+soak:
+	SERVICEFORGE_SOAK_ROUNDS=1000 go test -count=1 -timeout 90m -v -run AtRandom ./spec/crash
 
 # A minute for each decoder.
 fuzz:

@@ -19,8 +19,9 @@ import (
 // ProxyDirector puts a proxy before the director of the state folder: brokers
 // that are started on the folder after it talk to the proxy. see is called for
 // each request, before it is passed on and again when its answer is known but
-// not given back yet, so that a spec can do harm at a chosen moment.
-func ProxyDirector(t testing.TB, state string, see func(r *http.Request, after bool)) {
+// not given back yet; false means that the exchange ends there and the broker
+// never hears of it.
+func ProxyDirector(t testing.TB, state string, see func(r *http.Request, after bool) bool) {
 	t.Helper()
 	var d map[string]string
 	path := filepath.Join(state, "director.json")
@@ -41,21 +42,29 @@ func ProxyDirector(t testing.TB, state string, see func(r *http.Request, after b
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca)
+	done := make(chan struct{})
 	forward := &httputil.ReverseProxy{
 		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}},
 		ModifyResponse: func(r *http.Response) error {
 			body, err := io.ReadAll(r.Body) // the director has done it all
 			r.Body = io.NopCloser(bytes.NewReader(body))
-			see(r.Request, true)
+			if !see(r.Request, true) {
+				<-done
+				panic(http.ErrAbortHandler)
+			}
 			return err
 		},
 	}
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		see(r, false)
+		if !see(r, false) {
+			<-done
+			panic(http.ErrAbortHandler)
+		}
 		forward.ServeHTTP(w, r)
 	}))
 	t.Cleanup(server.CloseClientConnections)
+	t.Cleanup(func() { close(done) })
 	own := filepath.Join(state, "proxy.pem")
 	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 	d["url"], d["ca_file"] = server.URL, own

@@ -53,6 +53,11 @@ func TestKillTheBrokerAtChosenMoments(t *testing.T) {
 	address := "127.0.0.1:" + freePort(t)
 	web := spec.StartProcess(t, self, "broker:", "web", "--state", state, "--etcd-listen", etcd, "--listen", address, "--broker-password", "secret",
 		"--engine-lease", "2s", "--engine-director-timeout", "1s")
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(web.Output())
+		}
+	})
 	broker := spec.NewBroker(t, "http://"+address)
 	for _, m := range moments {
 		t.Run(m.name, func(t *testing.T) {
@@ -86,36 +91,36 @@ func TestKillTheBrokerAtChosenMoments(t *testing.T) {
 	}
 }
 
-// trap closes struck at a moment and holds that request until its sender is
-// dead; it counts the deploys that the director took.
+// trap closes struck at a moment and keeps that request from going on; it
+// counts the deploys that the director took.
 type trap struct {
 	mu     sync.Mutex
 	moment moment
-	struck chan struct{}
-	once   *sync.Once
+	struck chan struct{} // nil = not set, or sprung
 	posts  int
 }
 
 func (tr *trap) set(m moment) <-chan struct{} {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
-	tr.moment, tr.struck, tr.once, tr.posts = m, make(chan struct{}), new(sync.Once), 0
+	tr.moment, tr.struck, tr.posts = m, make(chan struct{}), 0
 	return tr.struck
 }
 
-func (tr *trap) see(r *http.Request, after bool) {
+// see says whether the exchange may go on.
+func (tr *trap) see(r *http.Request, after bool) bool {
 	tr.mu.Lock()
-	m, struck, once := tr.moment, tr.struck, tr.once
+	defer tr.mu.Unlock()
 	if after && r.Method == http.MethodPost && r.URL.Path == "/deployments" {
 		tr.posts++
 	}
-	tr.mu.Unlock()
-	if once != nil && after == m.after && r.Method == m.method && strings.HasPrefix(r.URL.Path, m.path) {
-		once.Do(func() {
-			close(struck)
-			<-r.Context().Done()
-		})
+	m := tr.moment
+	if tr.struck == nil || after != m.after || r.Method != m.method || !strings.HasPrefix(r.URL.Path, m.path) {
+		return true
 	}
+	close(tr.struck)
+	tr.struck = nil
+	return false
 }
 
 func (tr *trap) count() int {
