@@ -71,6 +71,8 @@ func New(o Options) *API {
 		return nil, &statusError{http.StatusMethodNotAllowed, serviceforge.Errorf(serviceforge.Invalid, "this endpoint does not take %s", q.Method)}
 	}))
 	r.Get(Prefix+"/catalog", a.handle(a.getCatalog))
+	r.Get(Prefix+"/engine", a.handle(a.getEngine))
+	r.Put(Prefix+"/engine", a.handle(a.putEngine))
 	r.Get(Prefix+"/instances", a.handle(a.listInstances))
 	r.Put(Prefix+"/instances/{instance}", a.handle(a.createInstance))
 	r.Get(Prefix+"/instances/{instance}", a.handle(a.getInstance))

@@ -79,6 +79,16 @@ func (c *Client) Explain(ctx context.Context, id string) (Explanation, error) {
 	return get[Explanation](ctx, c, "/instances/"+url.PathEscape(id)+"/explanation")
 }
 
+// Engine tells whether the engine works.
+func (c *Client) Engine(ctx context.Context) (Engine, error) {
+	return get[Engine](ctx, c, "/engine")
+}
+
+// TurnEngine pauses the engine or lets it work again.
+func (c *Client) TurnEngine(ctx context.Context, order EngineOrder) (Engine, error) {
+	return send[Engine](ctx, c, http.MethodPut, "/engine", order)
+}
+
 // Bindings lists the bindings of an instance, without credentials.
 func (c *Client) Bindings(ctx context.Context, instanceID string) ([]Binding, error) {
 	return get[[]Binding](ctx, c, "/instances/"+url.PathEscape(instanceID)+"/bindings")

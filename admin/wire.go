@@ -145,3 +145,18 @@ type Breaker struct {
 	Since time.Time `json:"since"`
 	Cause string    `json:"cause"`
 }
+
+// EngineOrder is the body of PUT /admin/v1/engine.
+type EngineOrder struct {
+	Paused bool   `json:"paused"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// Engine tells whether the engine works, and on which replica.
+type Engine struct {
+	Paused bool      `json:"paused"`
+	Actor  string    `json:"actor,omitempty"` // who said so last
+	Reason string    `json:"reason,omitempty"`
+	At     time.Time `json:"at,omitzero"`
+	Leader string    `json:"leader,omitempty"` // "" = no replica leads at the moment
+}

@@ -44,3 +44,21 @@ func TestExplainCommand(t *testing.T) {
 	}
 	c.fails("there is no service instance", "explain", "nope")
 }
+
+func TestEngineCommand(t *testing.T) {
+	c := newTerminal(t)
+	if out, _ := c.ok("engine", "status"); !strings.Contains(out, "at work") || !strings.Contains(out, "nobody at the moment") {
+		t.Errorf("%s", out)
+	}
+	if out, _ := c.ok("engine", "pause", "--reason", "a new director"); !strings.Contains(out, "paused") || !strings.Contains(out, "by token 1") {
+		t.Errorf("%s", out)
+	}
+	c.ok("create-service", "etcd-dedicated", "1-server", "a", "--no-wait") // accepted all the same
+	if out, _ := c.ok("explain", "a"); !strings.Contains(out, "a new director") || !strings.Contains(out, "engine resume") {
+		t.Errorf("%s", out)
+	}
+	var status admin.Engine
+	if out, _ := c.ok("engine", "resume", "--json"); json.Unmarshal([]byte(out), &status) != nil || status.Paused || status.Actor != "token 1" {
+		t.Errorf("JSON: %s", out)
+	}
+}

@@ -57,6 +57,7 @@ type Options struct {
 type Engine struct {
 	Options
 	progress *progressBoard
+	gate     *gate
 	leading  atomic.Pointer[leader] // nil = another replica leads
 }
 
@@ -71,16 +72,17 @@ func New(o Options) *Engine {
 	case o.StrangerWait < 0:
 		o.StrangerWait = 0
 	}
-	return &Engine{Options: o, progress: newProgressBoard(o.Now)}
+	return &Engine{Options: o, progress: newProgressBoard(o.Now), gate: newGate()}
 }
 
 // Run leads whenever this replica may, until ctx ends. It returns when nothing
 // of it runs any more; a request to a director that is under way is given up
 // and found again by its context id.
 func (e *Engine) Run(ctx context.Context) {
-	var announcing sync.WaitGroup
-	defer announcing.Wait()
-	announcing.Go(func() { e.announce(ctx) })
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	beside.Go(func() { e.announce(ctx) })
+	beside.Go(func() { e.Store.FollowSwitch(ctx, e.gate.set) })
 	for ctx.Err() == nil {
 		term, err := e.Store.Lead(ctx, e.Name)
 		if err != nil {

@@ -37,6 +37,15 @@ func (e *Engine) Explain(ctx context.Context, c Caller, instanceID string) (Expl
 	}
 	switch {
 	case i.Busy():
+		status, err := e.Store.ReadSwitch(ctx)
+		if err != nil {
+			return Explanation{}, err
+		}
+		if status.Paused {
+			x.Waits = fmt.Sprintf("the engine: %s paused it at %s (%s)", status.Actor, status.At.Format(time.RFC3339), status.Reason)
+			x.Advice = "`serviceforge engine resume` lets it work again."
+			return x, nil
+		}
 		open, err := e.Breakers(ctx)
 		if err != nil {
 			return Explanation{}, err

@@ -103,7 +103,7 @@ func (p *poller) run(ctx context.Context) {
 	trouble := time.Duration(0)
 	for {
 		expected := p.waitForWork(ctx)
-		if ctx.Err() != nil || p.pace.wait(ctx) != nil {
+		if ctx.Err() != nil || p.leader.gate.wait(ctx) != nil || p.pace.wait(ctx) != nil {
 			return
 		}
 		err := p.poll(ctx, expected)

@@ -199,6 +199,9 @@ func (l *leader) look(ctx context.Context) {
 				continue
 			}
 		}
+		if l.gate.wait(ctx) != nil {
+			return
+		}
 		for _, id := range ids {
 			summary, found, _ := l.Store.Summary(id)
 			p, err := l.poller(summary.Pool)

@@ -33,6 +33,9 @@ const (
 func (l *leader) reconcile(ctx context.Context, id string) (time.Duration, error) {
 	i, err := l.Store.Instance(ctx, id)
 	for err == nil && i.Busy() {
+		if err := l.gate.wait(ctx); err != nil {
+			return 0, err
+		}
 		if early := i.Operation.NotBefore.Sub(l.Now()); early > 0 {
 			return early, nil
 		}

@@ -239,6 +239,16 @@ func (d *scripted) count(call string) int {
 	return d.calls[call]
 }
 
+// total counts all calls.
+func (d *scripted) total() (n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, calls := range d.calls {
+		n += calls
+	}
+	return n
+}
+
 // running counts the tasks that have not ended.
 func (d *scripted) running() int {
 	d.mu.Lock()

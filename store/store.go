@@ -23,6 +23,7 @@ const (
 	bindingsKey   = root + "bindings/"
 	historyKey    = root + "history/"
 	breakersKey   = root + "breakers/"
+	engineKey     = root + "engine"
 	tombstonesKey = root + "tombstones/"
 	slotsKey      = root + "slots/"
 	poolsKey      = root + "pools/"

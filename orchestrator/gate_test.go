@@ -1,0 +1,63 @@
+package orchestrator_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/orchestrator"
+)
+
+// still asserts that an instance does not move while somebody watches it.
+func (h *house) still(accepted orchestrator.Accepted, id string, step serviceforge.Step) {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(h.t.Context(), 300*time.Millisecond)
+	defer cancel()
+	last, err := h.LastOperation(ctx, cc, id, accepted.Operation)
+	must(h.t, err)
+	now, err := h.last.AwaitProgress(ctx, cc, id, accepted.Operation, last)
+	must(h.t, err)
+	if last.Step != step || now != last {
+		h.t.Errorf("%s went from %s to %s", id, last.Step, now.Step)
+	}
+}
+
+func TestAPausedEngineAcceptsAndDoesNothing(t *testing.T) {
+	h := newHouse(t)
+	h.director.hold = true
+	stop := h.run()
+	running := h.create("running")
+	h.awaits("running", func(x orchestrator.Explanation) bool { return x.Instance.Operation.Step == serviceforge.Submitted })
+	must(t, h.Pause(t.Context(), operator, "a new director")) // asked of another replica
+	h.awaits("running", func(x orchestrator.Explanation) bool { return strings.Contains(x.Waits, "token 1 paused it") })
+	eventually(t, func() (int, error) { // the poller has ended the call it was at
+		before := h.director.count("Task")
+		h.still(running, "running", serviceforge.Submitted)
+		if h.director.count("Task") != before {
+			return 0, errors.New("the director is still asked")
+		}
+		return 0, nil
+	})
+	before := h.director.total()
+	h.director.finish()
+	accepted := h.create("a")
+	h.still(accepted, "a", serviceforge.Accepted)
+	stop()
+	h.run() // a new leader is paused too
+	h.still(accepted, "a", serviceforge.Accepted)
+	h.still(running, "running", serviceforge.Submitted)
+	if n := h.director.total(); n != before {
+		t.Errorf("a paused engine made %d calls", n-before)
+	}
+	status, err := h.Status(t.Context())
+	must(t, err)
+	if !status.Switch.Paused || status.Switch.Reason != "a new director" || status.Leader != "test" {
+		t.Errorf("%+v", status)
+	}
+	must(t, h.Resume(t.Context(), operator))
+	h.until("running", running.Operation, serviceforge.Succeeded)
+	h.until("a", accepted.Operation, serviceforge.Succeeded)
+}
