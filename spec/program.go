@@ -160,6 +160,17 @@ func ProcessesOf(state string) []int {
 	return pids
 }
 
+// Skip says loudly that something is missing on this machine and was not
+// tested; under SERVICEFORGE_REQUIRE=all (CI) that is a failure.
+func Skip(t testing.TB, missing string) {
+	t.Helper()
+	if os.Getenv("SERVICEFORGE_REQUIRE") == "all" {
+		t.Fatal("NOT TESTED: " + missing)
+	}
+	_, _ = fmt.Fprintf(os.Stderr, "SKIP %s: %s\n", t.Name(), missing)
+	t.Skip("SKIP: " + missing)
+}
+
 // Eventually repeats do until it has no error.
 func Eventually(t testing.TB, what string, do func() error) {
 	t.Helper()

@@ -103,7 +103,7 @@ func unpack(t *testing.T, archive, dir string) map[string]string {
 // itself is built so.
 func TestPackageRefusesAProgramForThisMachineOnly(t *testing.T) {
 	if _, err := exec.LookPath("gcc"); err != nil {
-		t.Skip("SKIP: needs gcc to build a dynamically linked program")
+		spec.Skip(t, "needs gcc to build a dynamically linked program")
 	}
 	builds := map[string][]string{"dynamically linked": nil}
 	if raced {
