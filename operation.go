@@ -38,7 +38,10 @@ const (
 	Rendered  Step = "rendered"  // the intent is stored: what will be sent, and under which context id
 	Submitted Step = "submitted" // the director has given a task id
 	Deployed  Step = "deployed"  // the task is done
-	Ready     Step = "ready"     // addresses are known, the service answers: finished
+	// Leaving: the pool had no room, what stands there is being deleted; the way
+	// begins anew in another pool.
+	Leaving Step = "leaving"
+	Ready   Step = "ready" // addresses are known, the service answers: finished
 )
 
 // Operation is one asynchronous change of an instance.
@@ -60,8 +63,8 @@ type Operation struct {
 	Attempt  int // how often the current intent's step was begun anew
 	Failures int // tasks that ended in error
 	// Tried are the pools that had no room when they were asked to deploy.
-	Tried []string
-	Repeats  int // requests in a row that did not get through
+	Tried   []string
+	Repeats int // requests in a row that did not get through
 	// NotBefore is when the next attempt may be made; zero = now.
 	NotBefore time.Time
 

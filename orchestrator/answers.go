@@ -92,6 +92,7 @@ var waitingFor = map[serviceforge.Step]struct {
 }{
 	serviceforge.Accepted:  {0, "Accepted"},
 	serviceforge.Placed:    {2, "Waiting for a free worker of the infrastructure"},
+	serviceforge.Leaving:   {3, "There is no room where it was tried; looking elsewhere"},
 	serviceforge.Rendered:  {4, "Asking the infrastructure"},
 	serviceforge.Submitted: {5, "The infrastructure is at work"},
 	serviceforge.Deployed:  {92, "Checking that the service answers"},

@@ -30,6 +30,8 @@ func (l *leader) createStep(ctx context.Context, i *serviceforge.Instance) (next
 		return l.awaitDeploy(ctx, i)
 	case serviceforge.Deployed:
 		return l.check(ctx, i)
+	case serviceforge.Leaving:
+		return l.leaving(ctx, i)
 	}
 	return goOn, serviceforge.Errorf(serviceforge.Internal, "step %q is unknown", i.Operation.Step)
 }
@@ -113,6 +115,13 @@ func (l *leader) taskFailed(ctx context.Context, i *serviceforge.Instance, p *po
 	p.breaker.ended(i.ID, task.ID, found.health, cause)
 	if found.retry == justWait {
 		return l.again(ctx, i, cause)
+	}
+	spill, err := l.maySpill(ctx, i, p.director, found)
+	if err != nil {
+		return goOn, err
+	}
+	if spill {
+		return l.leave(ctx, i, cause)
 	}
 	i.Operation.Failures++
 	if found.retry == neverRetry || i.Operation.Failures >= maxCreateFailures {

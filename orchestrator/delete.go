@@ -2,7 +2,6 @@ package orchestrator
 
 import (
 	"context"
-	"strings"
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/releases"
@@ -172,16 +171,9 @@ func (l *leader) owner(ctx context.Context, d Director, i *serviceforge.Instance
 		}
 		return foreign, nil
 	}
-	tasks, err := d.Tasks(ctx, TaskQuery{Deployment: i.Deployment})
-	if err != nil {
-		return foreign, err
+	posted, err := postedFor(ctx, d, i.Deployment, i.Operations)
+	if err == nil && posted {
+		return ours, nil
 	}
-	for _, t := range tasks {
-		for _, operation := range i.Operations {
-			if strings.HasPrefix(t.ContextID, operation+".") {
-				return ours, nil
-			}
-		}
-	}
-	return foreign, nil
+	return foreign, err
 }

@@ -74,11 +74,17 @@ func (p *poller) observe(id string, s store.Summary, found bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case found && s.Busy() && s.Pool == p.pool.Name && (s.Step == serviceforge.Rendered || s.Step == serviceforge.Submitted):
+	case !found || !s.Busy():
+		p.release(id, true)
+	case s.Pool != p.pool.Name:
+		if _, left := p.inFlight[id]; left { // for another pool
+			p.release(id, true)
+		}
+	case s.Step == serviceforge.Deployed:
+		p.release(id, false)
+	case s.Step == serviceforge.Rendered || s.Step == serviceforge.Submitted || s.Step == serviceforge.Leaving:
 		p.inFlight[id] = struct{}{}
 		p.leave(id)
-	case !found || !s.Busy() || s.Step == serviceforge.Deployed:
-		p.release(id, !found || !s.Busy())
 	}
 }
 

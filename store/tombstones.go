@@ -50,6 +50,30 @@ func (s *Store) Tombstone(ctx context.Context, id string) (Tombstone, error) {
 	return stone, nil
 }
 
+// Tombstones lists all tombstones. Errors: Unavailable.
+func (s *Store) Tombstones(ctx context.Context) ([]Tombstone, error) {
+	var stones []Tombstone
+	from, end := tombstonesKey, clientv3.GetPrefixRangeEnd(tombstonesKey)
+	for {
+		answer, err := s.get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(listPage))
+		if err != nil {
+			return nil, err
+		}
+		for _, kv := range answer.Kvs {
+			var stone Tombstone
+			if err := json.Unmarshal(kv.Value, &stone); err != nil {
+				s.log.Error("a record in the store is damaged", "key", string(kv.Key), "error", err)
+				continue
+			}
+			stones = append(stones, stone)
+		}
+		if !answer.More {
+			return stones, nil
+		}
+		from = string(answer.Kvs[len(answer.Kvs)-1].Key) + "\x00"
+	}
+}
+
 // lease makes an etcd lease, so that etcd itself forgets.
 func (s *Store) lease(ctx context.Context, life time.Duration) (clientv3.LeaseID, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)

@@ -1,0 +1,236 @@
+package orchestrator
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/serviceforge/serviceforge"
+	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
+	"github.com/serviceforge/serviceforge/store"
+)
+
+// inspection bounds what one look at a director takes.
+const inspection = 5 * time.Second
+
+// PoolStatus is what operators see of an infrastructure pool.
+type PoolStatus struct {
+	Name, Director string
+	State          pools.State
+	Reason, Actor  string // of the operator who set the state; empty = the pool file did
+	Since          time.Time
+	Instances      int // placed there, whatever their state
+	Limited        bool
+	Size           int // how many it takes, when it is limited
+	Free           int // places that nobody claims, when it is limited
+	InFlight       int // tasks of ours, running or about to be posted
+	MaxInFlight    int
+	Queued         int    // operations that wait for a worker
+	Healthy        bool   // the director answers and lets us in
+	Health         string // "ok", or what is wrong
+}
+
+// PoolStatuses looks at all pools and asks each director who it is. The answer
+// is the same on every replica. Errors: Unavailable (no store).
+func (e *Engine) PoolStatuses(ctx context.Context) ([]PoolStatus, error) {
+	marks, err := e.Store.ReadPoolMarks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	claims, err := e.Store.Claims(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := e.Pools.All()
+	statuses := make([]PoolStatus, len(all))
+	at := make(map[string]*PoolStatus, len(all))
+	var asking sync.WaitGroup
+	for n := range all {
+		statuses[n] = statusOf(&all[n], marks[all[n].Name])
+		at[all[n].Name] = &statuses[n]
+		asking.Go(func() { statuses[n].Health = e.health(ctx, all[n].Name) })
+	}
+	asking.Wait()
+	summaries := e.Store.Summaries()
+	for n := range summaries {
+		if s := at[summaries[n].Pool]; s != nil {
+			s.count(&summaries[n])
+		}
+	}
+	for n := range all {
+		s := &statuses[n]
+		s.Healthy = s.Health == "ok"
+		s.Free = freePlaces(&all[n], s.Instances, claims)
+	}
+	return statuses, nil
+}
+
+func statusOf(p *pools.Pool, m store.PoolMark) PoolStatus {
+	s := PoolStatus{
+		Name: p.Name, Director: p.Director.URL, State: p.State, Limited: p.Limited(), Size: p.Size(), MaxInFlight: p.MaxInFlight,
+	}
+	if m.State != "" {
+		s.State, s.Reason, s.Actor, s.Since = pools.State(m.State), m.Reason, m.Actor, m.At
+	}
+	return s
+}
+
+// count adds an instance of the pool.
+func (s *PoolStatus) count(i *store.Summary) {
+	s.Instances++
+	if !i.Busy() {
+		return
+	}
+	switch i.Step {
+	case serviceforge.Placed:
+		s.Queued++
+	case serviceforge.Rendered, serviceforge.Submitted, serviceforge.Leaving:
+		s.InFlight++
+	}
+}
+
+// freePlaces counts the places that a new instance could claim.
+func freePlaces(p *pools.Pool, instances int, claims map[serviceforge.Claim]string) int {
+	free := 0
+	for n := range p.Size() {
+		if _, taken := claims[serviceforge.Claim{Pool: p.Name, Slot: p.Place(n)}]; !taken {
+			free++
+		}
+	}
+	return min(free, max(0, p.Size()-instances))
+}
+
+// health asks the pool's director who it is, and whom it takes us for.
+func (e *Engine) health(ctx context.Context, pool string) string {
+	director := e.Directors[pool]
+	if director == nil {
+		return "no director is configured"
+	}
+	ctx, cancel := context.WithTimeout(ctx, inspection)
+	defer cancel()
+	info, err := director.Info(ctx)
+	switch {
+	case err != nil:
+		return serviceforge.MessageOf(err)
+	case info.User == "":
+		return "the director does not take our credentials"
+	}
+	return "ok"
+}
+
+// SetPoolState closes a pool for new instances (Cordoned, Draining) or opens it
+// (Active), on all replicas, whatever its file says. Errors: NotFound, Invalid,
+// Unavailable.
+func (e *Engine) SetPoolState(ctx context.Context, c Caller, pool string, state pools.State, reason string) error {
+	p, err := e.Pools.Pool(pool)
+	switch {
+	case err != nil:
+		return err
+	case !state.Valid():
+		return serviceforge.Errorf(serviceforge.Invalid, "the state of a pool is %s, %s or %s", pools.Active, pools.Cordoned, pools.Draining)
+	case state != pools.Active && reason == "":
+		return serviceforge.Errorf(serviceforge.Invalid, "say why: the others will ask")
+	case len(reason) > maxReason:
+		return serviceforge.Errorf(serviceforge.TooLarge, "the reason is longer than %d bytes", maxReason)
+	}
+	e.Log.Info("the state of a pool is set", "pool", pool, "state", state, "reason", reason, "actor", c.Actor)
+	if state == pools.Active && p.State == pools.Active {
+		return e.Store.UnmarkPool(ctx, pool)
+	}
+	return e.Store.MarkPool(ctx, pool, store.PoolMark{State: string(state), Reason: reason, Actor: c.Actor, At: e.Now().UTC()})
+}
+
+const maxReason = 1 << 10
+
+// Finding is one thing that CheckPool looked at.
+type Finding struct {
+	Pool string
+	What string // e.g. "director", "cloud config"
+	Good bool
+	Says string
+}
+
+// CheckPool looks whether a pool can serve what is offered: its director
+// answers and lets us in, has the names of the pool file in its cloud config,
+// the BOSH releases, and the stemcells. Errors: NotFound.
+func (e *Engine) CheckPool(ctx context.Context, pool string) ([]Finding, error) {
+	p, err := e.Pools.Pool(pool)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*inspection)
+	defer cancel()
+	health := e.health(ctx, pool)
+	findings := []Finding{{pool, "director", health == "ok", health}}
+	if health != "ok" {
+		return findings, nil
+	}
+	d := e.Directors[pool]
+	names, releases, stemcells := checkNames(ctx, d, &p), e.checkReleases(ctx, d), checkStemcells(ctx, d, &p)
+	for _, f := range append(append(names, releases...), stemcells...) {
+		f.Pool = pool
+		findings = append(findings, f)
+	}
+	return findings, nil
+}
+
+func checkNames(ctx context.Context, d Director, p *pools.Pool) []Finding {
+	const what = "cloud config"
+	texts, err := d.CloudConfigs(ctx)
+	if err != nil {
+		return []Finding{{What: what, Says: serviceforge.MessageOf(err)}}
+	}
+	if len(texts) == 0 {
+		return []Finding{{What: what, Says: "there is none, or our client may not read it (a team's client): the names of the pool file are not checked"}}
+	}
+	config, err := pools.ParseCloudConfig(texts...)
+	if err != nil {
+		return []Finding{{What: what, Says: serviceforge.MessageOf(err)}}
+	}
+	var findings []Finding
+	for _, missing := range p.Missing(config) {
+		findings = append(findings, Finding{What: what, Says: "there is no " + missing})
+	}
+	if len(findings) == 0 {
+		return []Finding{{What: what, Good: true, Says: "has every name of the pool file"}}
+	}
+	return findings
+}
+
+func (e *Engine) checkReleases(ctx context.Context, d Director) (findings []Finding) {
+	there, err := d.Releases(ctx)
+	if err != nil {
+		return []Finding{{What: "releases", Says: serviceforge.MessageOf(err)}}
+	}
+	for _, ref := range slices.Sorted(maps.Keys(e.Releases)) {
+		for _, b := range e.Releases[ref].BOSHReleases() {
+			version := b.Version
+			if pinned := e.Versions[b.Name]; pinned != "" {
+				version = pinned
+			}
+			findings = append(findings, present("release", b.Name, version, there[b.Name]))
+		}
+	}
+	return findings
+}
+
+func checkStemcells(ctx context.Context, d Director, p *pools.Pool) (findings []Finding) {
+	there, err := d.Stemcells(ctx)
+	if err != nil {
+		return []Finding{{What: "stemcells", Says: serviceforge.MessageOf(err)}}
+	}
+	for _, os := range slices.Sorted(maps.Keys(p.Stemcells)) {
+		findings = append(findings, present("stemcell", os, p.Stemcells[os], there[os]))
+	}
+	return findings
+}
+
+func present(what, name, version string, there []string) Finding {
+	if slices.Contains(there, version) {
+		return Finding{What: what, Good: true, Says: fmt.Sprintf("%s/%s is there", name, version)}
+	}
+	return Finding{What: what, Says: fmt.Sprintf("%s/%s is not on the director", name, version)}
+}

@@ -1,0 +1,124 @@
+package orchestrator
+
+import (
+	"context"
+	"slices"
+
+	"github.com/serviceforge/serviceforge"
+)
+
+// maxSpills is how often a create may leave a pool for another one (DESIGN §4).
+const maxSpills = 2
+
+// noRoom are the classes of failures that another pool need not have.
+var noRoom = []string{"no_capacity", "quota", "ips_exhausted"}
+
+// maySpill says whether a create whose task failed may go to another pool: for
+// want of room, before any VM ran, at most twice, and where the plan allows
+// another pool that can take it now. A request that names its pool stays there.
+func (l *leader) maySpill(ctx context.Context, i *serviceforge.Instance, d Director, why verdict) (bool, error) {
+	if !slices.Contains(noRoom, why.class) || len(i.Operation.Tried) >= maxSpills {
+		return false, nil
+	}
+	_, plan, err := l.Catalog.Plan(i.ServiceID, i.PlanID)
+	if err != nil {
+		return false, err
+	}
+	w, err := wishFor(plan, i.Parameters.Reveal())
+	if err != nil || w.Named != "" {
+		return false, err
+	}
+	w.Not = append(slices.Clone(i.Operation.Tried), i.Pool)
+	if _, err := l.candidates(w, l.Store.PoolMarks()); err != nil {
+		return false, nil
+	}
+	ran, err := d.VMs(ctx, i.Deployment)
+	if serviceforge.CodeOf(err) == serviceforge.NotFound {
+		return true, nil
+	}
+	return err == nil && ran == 0, err
+}
+
+// leave stores that the deployment in this pool is to be deleted before another
+// pool is chosen: two deployments of one instance never stand side by side.
+func (l *leader) leave(ctx context.Context, i *serviceforge.Instance, cause string) (next, error) {
+	l.Log.Warn("a pool has no room; another one is tried", "instance", i.ID, "pool", i.Pool, "cause", cause)
+	o := &i.Operation
+	o.Attempt++
+	o.Step, o.Repeats, o.Cause = serviceforge.Leaving, 0, serviceforge.Cut("pool "+i.Pool+": "+cause)
+	o.Intent = serviceforge.Intent{ContextID: contextID(o, "leave"), Verb: "delete", Term: l.term}
+	return goOn, l.put(ctx, i)
+}
+
+// leaving has the deployment deleted, as a deprovision would, and then frees
+// the instance from its pool.
+func (l *leader) leaving(ctx context.Context, i *serviceforge.Instance) (next, error) {
+	p, err := l.poller(i.Pool)
+	if err != nil {
+		return goOn, err
+	}
+	if i.Operation.Intent.Task == 0 {
+		return l.postLeave(ctx, i, p)
+	}
+	task, err := p.result(i.ID, i.Operation.Intent.Task)
+	forgotten := serviceforge.CodeOf(err) == serviceforge.NotFound
+	switch {
+	case err != nil && !forgotten:
+		return goOn, err
+	case !forgotten && task.running():
+		return untilWoken, nil
+	case !forgotten && task.State == TaskDone:
+		return l.elsewhere(ctx, i)
+	case l.overdue(i):
+		return goOn, l.fail(ctx, i, "The deployment took too long", i.Operation.Cause)
+	}
+	i.Operation.Attempt++
+	i.Operation.Intent = serviceforge.Intent{ContextID: contextID(&i.Operation, "leave"), Verb: "delete", Term: l.term}
+	return goOn, l.postpone(ctx, i, i.Operation.Cause)
+}
+
+// postLeave asks the director for the deletion, unless it was asked already.
+func (l *leader) postLeave(ctx context.Context, i *serviceforge.Instance, p *poller) (next, error) {
+	task, found, wait, err := l.find(ctx, p.director, &i.Operation.Intent)
+	switch {
+	case err != nil:
+		return goOn, err
+	case wait > 0:
+		return later(wait), nil
+	case !found:
+		whose, err := l.owner(ctx, p.director, i)
+		switch {
+		case err != nil:
+			return goOn, err
+		case whose == nobody:
+			return l.elsewhere(ctx, i)
+		case whose == foreign:
+			return goOn, serviceforge.Errorf(serviceforge.Unprocessable, "the deployment %s is not this broker's any more", i.Deployment)
+		}
+		sending, cancel := context.WithTimeout(ctx, l.PostTimeout)
+		defer cancel()
+		if task, err = p.director.Delete(sending, i.Deployment, i.Operation.Intent.ContextID); serviceforge.CodeOf(err) == serviceforge.NotFound {
+			return l.elsewhere(ctx, i)
+		}
+		if err != nil {
+			return goOn, err
+		}
+	}
+	i.Operation.Intent.Task = task
+	err = l.put(ctx, i)
+	if err == nil {
+		p.expect(i.ID, task)
+	}
+	return goOn, err
+}
+
+// elsewhere begins anew, in any pool but those that were tried. The write gives
+// the claim back.
+func (l *leader) elsewhere(ctx context.Context, i *serviceforge.Instance) (next, error) {
+	i.Operation.Tried = append(i.Operation.Tried, i.Pool)
+	i.Operation.Attempt++
+	unplace(i)
+	i.State = serviceforge.Initialized
+	i.Operation.Step = serviceforge.Accepted
+	return goOn, l.put(ctx, i)
+}
