@@ -58,6 +58,7 @@ func oursMain(args []string) int {
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
+	defer profile()()
 	o := &ours{director: newDirector()}
 	o.director.turn(*latency, *duration, *hang)
 	stop, err := o.open(*state, *plainToo, *slots)
@@ -65,7 +66,6 @@ func oursMain(args []string) int {
 	if err != nil {
 		return complain(err)
 	}
-	defer profile()()
 	o.run(*engine)
 	defer o.run(false)
 	osb := broker.New(broker.Options{
