@@ -13,6 +13,7 @@ type Kind string
 const (
 	Provision   Kind = "provision"
 	Deprovision Kind = "deprovision"
+	Repair      Kind = "repair" // verifies a running instance and learns its addresses again
 )
 
 // OperationState is the state of an operation in OSB's own words

@@ -78,6 +78,7 @@ func New(o Options) *API {
 	r.Get(Prefix+"/instances/{instance}", a.handle(a.getInstance))
 	r.Delete(Prefix+"/instances/{instance}", a.handle(a.deleteInstance))
 	r.Get(Prefix+"/instances/{instance}/operation", a.handle(a.getOperation))
+	r.Post(Prefix+"/instances/{instance}/repair", a.handle(a.repairInstance))
 	r.Get(Prefix+"/instances/{instance}/explanation", a.handle(a.getExplanation))
 	r.Get(Prefix+"/instances/{instance}/history", a.handle(a.getHistory))
 	r.Get(Prefix+"/instances/{instance}/bindings", a.handle(a.listBindings))

@@ -79,6 +79,12 @@ func (c *Client) Explain(ctx context.Context, id string) (Explanation, error) {
 	return get[Explanation](ctx, c, "/instances/"+url.PathEscape(id)+"/explanation")
 }
 
+// Repair begins anew what failed, or verifies a running instance. Errors:
+// NotFound, Busy.
+func (c *Client) Repair(ctx context.Context, id string) (Accepted, error) {
+	return send[Accepted](ctx, c, http.MethodPost, "/instances/"+url.PathEscape(id)+"/repair", nil)
+}
+
 // Engine tells whether the engine works.
 func (c *Client) Engine(ctx context.Context) (Engine, error) {
 	return get[Engine](ctx, c, "/engine")

@@ -155,6 +155,15 @@ func (a *API) deleteInstance(q *request) (any, error) {
 	return Accepted{Operation: accepted.Operation, Done: accepted.Done}, err
 }
 
+func (a *API) repairInstance(q *request) (any, error) {
+	id, err := q.id("instance")
+	if err != nil {
+		return nil, err
+	}
+	accepted, err := a.engine.Repair(q.Context(), q.caller, id)
+	return Accepted{Operation: accepted.Operation, Kind: accepted.Instance.Operation.Kind}, err
+}
+
 // getOperation answers a poll. With wait (a duration, at most a second) the
 // answer is held until it differs from the one whose "seen" the client sends
 // back, so that progress is live for one request a second.

@@ -64,8 +64,9 @@ type Order struct {
 
 // Accepted is the answer to a create or delete: poll Operation until it is done.
 type Accepted struct {
-	Operation string `json:"operation"`
-	Done      bool   `json:"done"` // nothing was left to do
+	Operation string            `json:"operation"`
+	Kind      serviceforge.Kind `json:"kind,omitempty"` // of a repair: what it does
+	Done      bool              `json:"done"`           // nothing was left to do
 }
 
 // Progress is how far an operation has come.

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/admin"
 )
 
@@ -61,4 +62,31 @@ func TestEngineCommand(t *testing.T) {
 	if out, _ := c.ok("engine", "resume", "--json"); json.Unmarshal([]byte(out), &status) != nil || status.Paused || status.Actor != "token 1" {
 		t.Errorf("JSON: %s", out)
 	}
+}
+
+func TestRepairCommand(t *testing.T) {
+	c := newTerminal(t)
+	c.ok("create-service", "etcd-dedicated", "1-server", "a", "--no-wait")
+	c.fails("is in progress: `serviceforge explain`", "repair", "a")
+	c.Fail(t, "a", "It failed", "cause")
+	var accepted admin.Accepted
+	if out, _ := c.ok("repair", "a", "--no-wait", "--json"); json.Unmarshal([]byte(out), &accepted) != nil || accepted.Kind != serviceforge.Provision {
+		t.Errorf("JSON: %s", out)
+	}
+	c.Succeed(t, "a")
+	if _, side := c.ok("repair", "a", "--no-wait"); !strings.Contains(side, "repair of a started") {
+		t.Errorf("side %q", side)
+	}
+	c.Succeed(t, "a")
+	go func() {
+		for c.t.Context().Err() == nil {
+			i, err := c.Store.Instance(c.t.Context(), "a")
+			if err == nil && i.Busy() {
+				c.Fail(t, "a", "The deployment etcd-a is gone", "cause")
+				return
+			}
+		}
+	}()
+	c.fails(`the repair of "a" failed: The deployment etcd-a is gone`, "repair", "a")
+	c.fails("there is no service instance", "repair", "nope")
 }

@@ -43,6 +43,7 @@ func addClientCommands(root *cobra.Command, env *clientEnv) {
 		newDeleteServiceCommand(env),
 		newHistoryCommand(env),
 		newExplainCommand(env),
+		newRepairCommand(env),
 		newEngineCommand(env),
 	)
 }

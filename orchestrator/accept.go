@@ -95,6 +95,8 @@ func (e *Engine) repeated(r ProvisionRequest, wish, existing *serviceforge.Insta
 		return Accepted{}, serviceforge.Errorf(serviceforge.Conflict, "service instance %q exists with other attributes", wish.ID)
 	case existing.Operation.Kind == serviceforge.Deprovision:
 		return Accepted{}, serviceforge.Errorf(serviceforge.Busy, "service instance %q is being deleted", wish.ID)
+	case existing.Operation.Kind == serviceforge.Repair: // it runs; what an operator does is aside
+		return Accepted{Instance: *existing, Operation: existing.Operation.ID, Done: true}, nil
 	case existing.Operation.State == serviceforge.Failed:
 		return Accepted{}, serviceforge.Errorf(serviceforge.Conflict, "service instance %q exists, but its creation failed: delete it first", wish.ID)
 	}

@@ -57,7 +57,7 @@ func (e *Engine) bindingWish(r BindRequest, i *serviceforge.Instance) (*servicef
 	if !empty(r.Parameters) {
 		return nil, serviceforge.Errorf(serviceforge.Invalid, "plan %s takes no parameters for a binding", plan.Name)
 	}
-	if i.State != serviceforge.Running || i.Busy() {
+	if i.State != serviceforge.Running || i.Busy() && i.Operation.Kind != serviceforge.Repair {
 		return nil, serviceforge.Errorf(serviceforge.NotReady, "Service Instance not ready for binding; state %s", i.State)
 	}
 	user := users.NewUser()

@@ -64,10 +64,15 @@ func (l *leader) reconcile(ctx context.Context, id string) (time.Duration, error
 
 // step does the one next thing.
 func (l *leader) step(ctx context.Context, i *serviceforge.Instance) (next, error) {
-	if i.Operation.Kind == serviceforge.Deprovision {
+	switch i.Operation.Kind {
+	case serviceforge.Provision:
+		return l.createStep(ctx, i)
+	case serviceforge.Deprovision:
 		return l.deleteStep(ctx, i)
+	case serviceforge.Repair:
+		return l.verifyStep(ctx, i)
 	}
-	return l.createStep(ctx, i)
+	return goOn, serviceforge.Errorf(serviceforge.Internal, "operation %q is unknown", i.Operation.Kind)
 }
 
 // put stores a step; another leader, or a request that came between, wins.
@@ -111,6 +116,7 @@ func (l *leader) fail(ctx context.Context, i *serviceforge.Instance, message, ca
 	o := &i.Operation
 	switch {
 	case o.Kind == serviceforge.Deprovision: // stays destroying: a DELETE tries again
+	case o.Kind == serviceforge.Repair: // nothing was changed: it may serve all the same
 	case o.Intent.Verb == "":
 		i.State = serviceforge.FailedCreation
 		if i.Pool != "" { // no director has anything of it

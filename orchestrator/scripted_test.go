@@ -25,6 +25,7 @@ type scripted struct {
 	words       string              // what failed tasks say
 	quote       bool                // failed tasks quote the last manifest
 	posted      []byte              // the last manifest
+	address     string              // of every deployment's first VM
 	inventory   inventory
 	calls       map[string]int
 	changed     chan struct{}
@@ -39,7 +40,7 @@ type deployment struct {
 }
 
 func newScripted() *scripted {
-	return &scripted{words: "the whole reason", deployments: map[string]*deployment{}, calls: map[string]int{}, changed: make(chan struct{}),
+	return &scripted{words: "the whole reason", address: "127.1.1.1", deployments: map[string]*deployment{}, calls: map[string]int{}, changed: make(chan struct{}),
 		fault: func(string, string) error { return nil }}
 }
 
@@ -203,7 +204,7 @@ func (d *scripted) Manifest(_ context.Context, name string) (manifest []byte, er
 }
 
 func (d *scripted) Addresses(context.Context, string) (map[string][]string, error) {
-	return map[string][]string{"node": {"127.1.1.1", "127.1.1.2"}}, d.call("Addresses", func() error { return nil })
+	return map[string][]string{"node": {d.address, "127.1.1.2"}}, d.call("Addresses", func() error { return nil })
 }
 
 func (d *scripted) Events(context.Context, int, int64) (events []byte, err error) {

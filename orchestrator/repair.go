@@ -1,0 +1,143 @@
+package orchestrator
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+
+	"github.com/serviceforge/serviceforge"
+)
+
+// verifyAttempts is how often a director or a service may stay silent before a
+// verification says so: an operator waits for it.
+const verifyAttempts = 3
+
+// Repair begins anew what failed, with the same pins: the creation or the
+// deletion of an instance. Of a running instance it verifies that deployment
+// and service are there, and learns its addresses again. It is for operators.
+// Errors: NotFound, Busy (an operation runs), Unavailable.
+func (e *Engine) Repair(ctx context.Context, c Caller, instanceID string) (Accepted, error) {
+	for {
+		i, err := e.visible(ctx, c, instanceID)
+		if err != nil {
+			return Accepted{}, err
+		}
+		if i.Busy() {
+			return Accepted{}, serviceforge.Errorf(serviceforge.Busy,
+				"the %s of service instance %q is in progress: `serviceforge explain` tells what it waits for", i.Operation.Kind, i.ID)
+		}
+		if err := e.anew(&i, c); err != nil {
+			return Accepted{}, err
+		}
+		err = e.Store.PutInstance(ctx, &i, 0)
+		if serviceforge.CodeOf(err) == serviceforge.Conflict {
+			continue // somebody asked for something else meanwhile: look again
+		}
+		if err != nil {
+			return Accepted{}, err
+		}
+		return accepted(&i), nil
+	}
+}
+
+// anew makes the operation that an instance in its present state needs.
+func (e *Engine) anew(i *serviceforge.Instance, c Caller) error {
+	before := i.Operation
+	switch i.State {
+	case serviceforge.Destroying:
+		e.takeOver(i, c)
+		return nil
+	case serviceforge.Running:
+		i.Operation = e.newOperation(serviceforge.Repair, c)
+	case serviceforge.FailedCreation, serviceforge.FailedDeployment:
+		i.Operation = e.newOperation(serviceforge.Provision, c)
+		i.State = serviceforge.Initialized
+		if i.Pool != "" { // its pool and its secrets stay; that the name is free, or ours, is known if it was posted
+			i.Operation.Step, i.Operation.Intent = serviceforge.Placed, before.Intent
+			i.State = serviceforge.Deploying
+		}
+	default:
+		return serviceforge.Errorf(serviceforge.Unprocessable, "service instance %q is %s: there is nothing to repair", i.ID, i.State)
+	}
+	i.Operations = append(i.Operations, i.Operation.ID)
+	i.UpdatedAt = e.Now().UTC()
+	return nil
+}
+
+// verifyStep looks after a running instance: first at its deployment, then at
+// its service. Nothing is posted to the director.
+func (l *leader) verifyStep(ctx context.Context, i *serviceforge.Instance) (next, error) {
+	var err error
+	switch i.Operation.Step {
+	case serviceforge.Accepted:
+		err = l.verifyDeployment(ctx, i)
+	case serviceforge.Deployed:
+		err = l.verifyService(ctx, i)
+	default:
+		err = serviceforge.Errorf(serviceforge.Internal, "step %q is unknown", i.Operation.Step)
+	}
+	if serviceforge.CodeOf(err) == serviceforge.Unavailable && i.Operation.Repeats+1 >= verifyAttempts {
+		err = l.fail(ctx, i, "Not verified: "+serviceforge.MessageOf(err), serviceforge.DetailOf(err))
+	}
+	return goOn, err
+}
+
+// verifyDeployment makes sure that the deployment is there and ours, and learns
+// its addresses and what hangs on them.
+func (l *leader) verifyDeployment(ctx context.Context, i *serviceforge.Instance) error {
+	p, err := l.poller(i.Pool)
+	if err != nil {
+		return err
+	}
+	whose, err := l.owner(ctx, p.director, i)
+	switch {
+	case err != nil:
+		return err
+	case whose == nobody:
+		return serviceforge.Errorf(serviceforge.Unprocessable, "the deployment %s is gone from pool %s: delete the service instance", i.Deployment, i.Pool)
+	case whose == foreign:
+		return serviceforge.Errorf(serviceforge.Unprocessable, "the deployment %s is not this broker's for this instance any more; it is left alone", i.Deployment)
+	}
+	addresses, err := p.director.Addresses(ctx, i.Deployment)
+	if err != nil {
+		return err
+	}
+	if len(addresses) == 0 {
+		return serviceforge.Errorf(serviceforge.Unprocessable, "the deployment %s has no VMs: look with `bosh -d %s instances`", i.Deployment, i.Deployment)
+	}
+	i.Operation.Message = "The deployment is there"
+	if !reflect.DeepEqual(addresses, i.Facts) {
+		i.Operation.Message = fmt.Sprintf("The addresses moved from %v to %v: bindings made before hold the old ones", i.Facts, addresses)
+	}
+	i.Facts = addresses
+	release, err := l.release(i.Release)
+	if err != nil {
+		return err
+	}
+	pool, err := l.Pools.Pool(i.Pool)
+	if err != nil {
+		return err
+	}
+	if i.Access, err = release.Access(ctx, l.Spiff, l.input(i, pool)); err != nil {
+		return err
+	}
+	_, err = l.advance(ctx, i, serviceforge.Deployed)
+	return err
+}
+
+func (l *leader) verifyService(ctx context.Context, i *serviceforge.Instance) error {
+	if err := l.answers(ctx, i); err != nil {
+		return err
+	}
+	i.Operation.Message += ". The service answers."
+	i.Operation.State, i.Operation.FinishedAt = serviceforge.Succeeded, l.Now().UTC()
+	_, err := l.advance(ctx, i, serviceforge.Ready)
+	return err
+}
+
+// aside says whether a poll is about an operation that ended before a
+// verification began, which only operators know of: that operation succeeded,
+// else there would be nothing to verify.
+func aside(kind serviceforge.Kind, known, asked string, c Caller) bool {
+	return kind == serviceforge.Repair && asked != known && (asked != "" || c.Platform != "")
+}
