@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 
 	"code.cloudfoundry.org/lager/v3"
@@ -81,7 +82,7 @@ func bareMain(args []string) int {
 		return complain(err)
 	}
 	defer etcd.Close()
-	return serve(http.NotFoundHandler(), http.NotFoundHandler())
+	return serve(http.NotFoundHandler(), http.HandlerFunc(func(http.ResponseWriter, *http.Request) { debug.FreeOSMemory() }))
 }
 
 // etcdOf is where ours keeps its etcd.

@@ -21,9 +21,11 @@ func takeStored(b *testing.B, t *table) {
 	full.stop()
 
 	var ours, bare []float64
+	var etcdAnon float64
 	for range restarts {
 		c, ready := start(b, "__bare", etcdOf(state))
 		bare = append(bare, ready.Seconds())
+		etcdAnon = c.anon()
 		c.stop()
 		full, ready = start(b, "__ours", "-state", state)
 		ours = append(ours, ready.Seconds())
@@ -42,6 +44,7 @@ func takeStored(b *testing.B, t *table) {
 		verdict = missed
 	}
 	t.add(row{figure: fmt.Sprintf("RssAnon per instance of %d, after a restart", n), ours: fmt.Sprintf("%.2f KB", perInstance), target: "≤ 1.0 KB", verdict: verdict})
+	t.note("RssAnon per instance of bare etcd, its own included", fmt.Sprintf("%.2f KB", etcdAnon/float64(n)/1024))
 	t.note("RssAnon with no instance", fmt.Sprintf("%.0f MB", empty/1e6))
 
 	var loads []*load
