@@ -1,0 +1,39 @@
+package bench_test
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/serviceforge/serviceforge/orchestrator"
+)
+
+// What operators ask a director; no figure needs more than that it is counted.
+
+func (d *director) VMs(ctx context.Context, _ string) (int, error) {
+	return 1, d.call(ctx, "VMs", func() error { return nil })
+}
+
+func (d *director) Info(ctx context.Context) (orchestrator.Info, error) {
+	return orchestrator.Info{Name: "bench", UUID: "bench", User: "admin"}, d.call(ctx, "Info", func() error { return nil })
+}
+
+func (d *director) Deployments(ctx context.Context) (names []string, err error) {
+	err = d.call(ctx, "Deployments", func() error {
+		names = slices.Sorted(maps.Keys(d.deployments))
+		return nil
+	})
+	return names, err
+}
+
+func (d *director) CloudConfigs(ctx context.Context) ([][]byte, error) {
+	return nil, d.call(ctx, "CloudConfigs", func() error { return nil })
+}
+
+func (d *director) Releases(ctx context.Context) (map[string][]string, error) {
+	return nil, d.call(ctx, "Releases", func() error { return nil })
+}
+
+func (d *director) Stemcells(ctx context.Context) (map[string][]string, error) {
+	return nil, d.call(ctx, "Stemcells", func() error { return nil })
+}
