@@ -10,6 +10,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/admin"
+	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 )
 
 // The environment variables that are looked at; `serviceforge env` exports the
@@ -42,6 +43,11 @@ func addClientCommands(root *cobra.Command, env *clientEnv) {
 		newUnbindCommand(env),
 		newDeleteServiceCommand(env),
 		newHistoryCommand(env),
+		newPoolsCommand(env),
+		newPoolStateCommand(env, "cordon", "Let no new instances into a pool", pools.Cordoned, "takes no new instances"),
+		newPoolStateCommand(env, "uncordon", "Let new instances into a pool again", pools.Active, "takes new instances"),
+		newPoolStateCommand(env, "drain", "Let no new instances into a pool that is to be emptied", pools.Draining, "takes no new instances; what it has is to leave it"),
+		newOrphansCommand(env),
 		newExplainCommand(env),
 		newRepairCommand(env),
 		newEngineCommand(env),

@@ -76,7 +76,9 @@ type house struct {
 	store    *store.Store
 	director *scripted
 	options  orchestrator.Options
-	last     *orchestrator.Engine // the one that was started last
+	// another opens a second store on the same etcd, as another replica has.
+	another func() *store.Store
+	last    *orchestrator.Engine // the one that was started last
 	*orchestrator.Engine
 }
 
@@ -113,6 +115,12 @@ func newHouse(t *testing.T) *house {
 	drivers := users.New(quiet)
 	t.Cleanup(func() { _ = drivers.Close() })
 	h := &house{t: t, store: s, director: newScripted()}
+	h.another = func() *store.Store {
+		s, err := store.Open(t.Context(), store.Options{Client: etcd.Client(), Keys: keys, Log: quiet})
+		must(t, err)
+		t.Cleanup(s.Close)
+		return s
+	}
 	h.options = orchestrator.Options{
 		Store: s, Catalog: offered, Releases: map[string]*releases.Release{release.Ref(): release}, Pools: set,
 		Directors: map[string]orchestrator.Director{pool.Name: h.director}, Users: drivers, Spiff: spiff, Log: quiet,
@@ -138,6 +146,13 @@ func (h *house) run() (stop func()) {
 	}
 	h.t.Cleanup(stop)
 	return stop
+}
+
+// replica is an engine beside the house's, that only accepts.
+func (h *house) replica() *orchestrator.Engine {
+	o := h.options
+	o.Store = h.another()
+	return orchestrator.New(o)
 }
 
 var cc = orchestrator.Caller{Platform: "cc", Actor: "platform cc"}

@@ -175,7 +175,9 @@ func (s *search) judgeStamp(stray *Stray, manifest []byte) {
 	}
 }
 
-// postedFor says whether a task of the deployment was posted for one of the operations.
+// postedFor says whether a deployment without a manifest was posted for one of
+// the operations: the newest task that carries one of their ids decides. Where
+// that deleted the deployment, what stands there now came from somebody else.
 func postedFor(ctx context.Context, d Director, deployment string, operations []string) (bool, error) {
 	tasks, err := d.Tasks(ctx, TaskQuery{Deployment: deployment})
 	if err != nil {
@@ -183,8 +185,9 @@ func postedFor(ctx context.Context, d Director, deployment string, operations []
 	}
 	for _, t := range tasks {
 		for _, operation := range operations {
-			if strings.HasPrefix(t.ContextID, operation+".") {
-				return true, nil
+			if step, ok := strings.CutPrefix(t.ContextID, operation+"."); ok {
+				deleted := strings.HasPrefix(step, "delete.") || strings.HasPrefix(step, "leave.")
+				return !deleted || t.State != TaskDone, nil
 			}
 		}
 	}

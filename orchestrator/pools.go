@@ -31,6 +31,7 @@ type PoolStatus struct {
 	Queued         int    // operations that wait for a worker
 	Healthy        bool   // the director answers and lets us in
 	Health         string // "ok", or what is wrong
+	Breaker        string // why the breaker is open: new work waits; "" = it is closed
 }
 
 // PoolStatuses looks at all pools and asks each director who it is. The answer
@@ -41,6 +42,10 @@ func (e *Engine) PoolStatuses(ctx context.Context) ([]PoolStatus, error) {
 		return nil, err
 	}
 	claims, err := e.Store.Claims(ctx)
+	if err != nil {
+		return nil, err
+	}
+	breakers, err := e.Breakers(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -63,6 +68,9 @@ func (e *Engine) PoolStatuses(ctx context.Context) ([]PoolStatus, error) {
 	for n := range all {
 		s := &statuses[n]
 		s.Healthy = s.Health == "ok"
+		if b := breakers[s.Name]; b.Open() {
+			s.Breaker = b.Cause
+		}
 		s.Free = freePlaces(&all[n], s.Instances, claims)
 	}
 	return statuses, nil

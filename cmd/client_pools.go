@@ -1,0 +1,189 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/admin"
+	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
+)
+
+func newPoolsCommand(env *clientEnv) *cobra.Command {
+	var asJSON bool
+	command := &cobra.Command{
+		Use:           "pools",
+		Short:         "List the infrastructure pools: state, room, load and health",
+		Example:       "  serviceforge pools\n  serviceforge pools check\n  serviceforge pools check eu-1",
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	connection := connectionFlags(command, env)
+	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	command.RunE = func(command *cobra.Command, _ []string) error {
+		client, err := connection.client()
+		if err != nil {
+			return err
+		}
+		all, err := client.Pools(command.Context())
+		if err != nil {
+			return connection.explainPool(client, err)
+		}
+		out := command.OutOrStdout()
+		if asJSON {
+			return writeJSON(out, all)
+		}
+		table := newTable("name", "director", "state", "instances", "free", "in flight", "queue", "health")
+		for i := range all {
+			p := &all[i]
+			table.add(text(p.Name), text(p.Director), stateOf(p), text(roomOf(p)), text(freeOf(p)),
+				text(fmt.Sprintf("%d/%d", p.InFlight, p.MaxInFlight)), text(strconv.Itoa(p.Queued)), healthOf(p))
+		}
+		return table.write(out, env.colourful(out))
+	}
+	command.AddCommand(newPoolsCheckCommand(env))
+	return command
+}
+
+// explainPool is explain for commands about pools.
+func (c *connection) explainPool(client *admin.Client, err error) error {
+	if serviceforge.CodeOf(err) == serviceforge.NotFound {
+		return serviceforge.Wrap(err, serviceforge.NotFound, "%s (`serviceforge pools` lists them)", missing(err))
+	}
+	return c.explain(client, err)
+}
+
+// stateOf is "cordoned: new racks (token 1)".
+func stateOf(p *admin.Pool) cell {
+	told := string(p.State)
+	if p.Reason != "" {
+		told += ": " + p.Reason
+	}
+	if p.Actor != "" {
+		told += " (" + p.Actor + ")"
+	}
+	if p.State == pools.Active {
+		return cell{told, green}
+	}
+	return cell{told, yellow}
+}
+
+func roomOf(p *admin.Pool) string {
+	if p.Capacity == 0 {
+		return strconv.Itoa(p.Instances)
+	}
+	return fmt.Sprintf("%d/%d", p.Instances, p.Capacity)
+}
+
+func freeOf(p *admin.Pool) string {
+	if p.Capacity == 0 {
+		return "-"
+	}
+	return strconv.Itoa(p.Free)
+}
+
+func healthOf(p *admin.Pool) cell {
+	switch {
+	case !p.Healthy:
+		return cell{p.Health, red}
+	case p.Breaker != "":
+		return cell{"breaker open: " + p.Breaker, red}
+	}
+	return cell{p.Health, green}
+}
+
+func newPoolsCheckCommand(env *clientEnv) *cobra.Command {
+	var asJSON bool
+	command := &cobra.Command{
+		Use:           "check [POOL]",
+		Short:         "Check that directors let us in and have what the pool files name",
+		Args:          cobra.MaximumNArgs(1),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	connection := connectionFlags(command, env)
+	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	command.RunE = func(command *cobra.Command, args []string) error {
+		client, err := connection.client()
+		if err != nil {
+			return err
+		}
+		findings, err := checkPools(command.Context(), client, args)
+		if err != nil {
+			return connection.explainPool(client, err)
+		}
+		out, bad := command.OutOrStdout(), 0
+		table := newTable("pool", "what", "result", "says")
+		for _, f := range findings {
+			result := cell{"ok", green}
+			if !f.Good {
+				result = cell{"bad", red}
+				bad++
+			}
+			table.add(text(f.Pool), text(f.What), result, text(f.Says))
+		}
+		if asJSON {
+			err = writeJSON(out, findings)
+		} else {
+			err = table.write(out, env.colourful(out))
+		}
+		if err == nil && bad > 0 {
+			err = serviceforge.Errorf(serviceforge.Unprocessable, "%d of %d checks failed", bad, len(findings))
+		}
+		return err
+	}
+	return command
+}
+
+// checkPools checks the pool that is named, or all.
+func checkPools(ctx context.Context, client *admin.Client, names []string) (findings []admin.Finding, err error) {
+	if len(names) == 0 {
+		all, err := client.Pools(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for i := range all {
+			names = append(names, all[i].Name)
+		}
+	}
+	for _, name := range names {
+		found, err := client.CheckPool(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		findings = append(findings, found...)
+	}
+	return findings, nil
+}
+
+// newPoolStateCommand makes cordon, uncordon and drain.
+func newPoolStateCommand(env *clientEnv, use, short string, state pools.State, says string) *cobra.Command {
+	var reason string
+	command := &cobra.Command{
+		Use: use + " POOL", Short: short, Args: cobra.ExactArgs(1), SilenceUsage: true, SilenceErrors: true,
+	}
+	connection := connectionFlags(command, env)
+	if state != pools.Active {
+		command.Flags().StringVar(&reason, "reason", "", "why, for the others (required)")
+		command.Example = "  serviceforge " + use + " eu-1 --reason \"new racks on Monday\""
+	}
+	command.RunE = func(command *cobra.Command, args []string) error {
+		client, err := connection.client()
+		if err != nil {
+			return err
+		}
+		if state != pools.Active && reason == "" {
+			return serviceforge.Errorf(serviceforge.Invalid, "say why, with --reason: the others will ask")
+		}
+		if err := client.SetPool(command.Context(), args[0], admin.PoolOrder{State: state, Reason: reason}); err != nil {
+			return connection.explainPool(client, err)
+		}
+		_, err = fmt.Fprintf(command.OutOrStdout(), "%s %s\n", printable(args[0]), says)
+		return err
+	}
+	return command
+}
