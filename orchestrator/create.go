@@ -49,6 +49,9 @@ func (l *leader) intendDeploy(ctx context.Context, i *serviceforge.Instance) (ne
 	if err := l.mayDeploy(ctx, p.director, i); err != nil {
 		return goOn, err
 	}
+	if err := l.makeSecrets(i); err != nil {
+		return goOn, err
+	}
 	manifest, err := l.render(ctx, i)
 	if err != nil {
 		return goOn, err
@@ -63,6 +66,25 @@ func (l *leader) intendDeploy(ctx context.Context, i *serviceforge.Instance) (ne
 	return l.post(ctx, i, p, func(ctx context.Context) (int, error) {
 		return p.director.Deploy(ctx, manifest, i.Operation.Intent.ContextID)
 	})
+}
+
+// makeSecrets makes the instance's secrets when it is its turn to be deployed:
+// certificates cost more than all of accepting an instance. They are stored
+// with the intent, before anybody is told them.
+func (l *leader) makeSecrets(i *serviceforge.Instance) error {
+	if !i.Secrets.Empty() {
+		return nil
+	}
+	release, err := l.release(i.Release)
+	if err != nil {
+		return err
+	}
+	pool, err := l.Pools.Pool(i.Pool)
+	if err != nil {
+		return err
+	}
+	i.Secrets, err = release.NewSecrets(l.input(i, pool))
+	return err
 }
 
 // mayDeploy looks the name up once, before the first deploy: a deployment

@@ -55,8 +55,7 @@ func (e *Engine) mayPlace(i *serviceforge.Instance) error {
 	return err
 }
 
-// place chooses the pool and makes the instance's secrets. The transaction that
-// stores it claims the place in the pool. One instance is placed at a time, so
+// place chooses the pool. The transaction that stores it claims the place in the pool. One instance is placed at a time, so
 // that each sees the ones before it.
 func (l *leader) place(ctx context.Context, i *serviceforge.Instance) (next, error) {
 	_, plan, err := l.Catalog.Plan(i.ServiceID, i.PlanID)
@@ -89,14 +88,7 @@ func (l *leader) place(ctx context.Context, i *serviceforge.Instance) (next, err
 // placeIn places the instance in the pool, if a place is free. Errors:
 // Exhausted, those of the store.
 func (l *leader) placeIn(ctx context.Context, i *serviceforge.Instance, pool pools.Pool) error {
-	release, err := l.release(i.Release)
-	if err != nil {
-		return err
-	}
 	i.Pool, i.Slot, i.Infrastructure, i.Versions = pool.Name, "", pool.Infrastructure, l.Versions
-	if i.Secrets, err = release.NewSecrets(l.input(i, pool)); err != nil {
-		return err
-	}
 	taken := map[string]bool{} // by claims that memory does not know of
 	for {
 		if pool.Limited() {
@@ -117,7 +109,7 @@ func (l *leader) placeIn(ctx context.Context, i *serviceforge.Instance, pool poo
 // unplace takes the choice of a pool back; the write that stores it gives the
 // claim back. No director may have anything of the instance any more.
 func unplace(i *serviceforge.Instance) {
-	i.Pool, i.Slot, i.Infrastructure = "", "", ""
+	i.Pool, i.Slot, i.Infrastructure, i.Secrets = "", "", "", serviceforge.Secret{}
 	i.Secrets = serviceforge.Secret{}
 	i.Operation.Intent = serviceforge.Intent{}
 }
