@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -170,21 +171,13 @@ func (b *breaker) state() store.Breaker {
 	return b.known
 }
 
-// stalled says for how long of the time since then the breaker was open.
-func (b *breaker) stalled(since time.Time) (sum time.Duration) {
+// stalls are the times during which the breaker was open, to this moment.
+func (b *breaker) stalls() []store.Stall {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	add := func(from, to time.Time) {
-		if from.Before(since) {
-			from = since
-		}
-		sum += max(0, to.Sub(from))
-	}
-	for _, s := range b.known.Stalls {
-		add(s.From, s.To)
-	}
+	all := slices.Clone(b.known.Stalls)
 	if b.known.Open() {
-		add(b.known.Since, b.now())
+		all = append(all, store.Stall{From: b.known.Since, To: b.now()})
 	}
-	return sum
+	return all
 }

@@ -3,6 +3,8 @@ package orchestrator
 import (
 	"testing"
 	"time"
+
+	"github.com/serviceforge/serviceforge/store"
 )
 
 // clock is a time that tests move.
@@ -34,13 +36,13 @@ func TestABreakerOpensWhenADirectorIsAway(t *testing.T) {
 		t.Error("an absent director is given work")
 	}
 	c.at = c.at.Add(time.Hour)
-	if s := b.stalled(start); s != time.Hour {
+	if s := stalled(start, b.stalls()); s != time.Hour {
 		t.Errorf("stalled %s while open", s)
 	}
 	b.answered()
 	c.at = c.at.Add(time.Minute)
-	if b.blocks(deploy) || b.stalled(start) != time.Hour || b.stalled(start.Add(30*time.Minute)) != 30*time.Minute {
-		t.Errorf("closed: stalled %s", b.stalled(start))
+	if b.blocks(deploy) || stalled(start, b.stalls()) != time.Hour || stalled(start.Add(30*time.Minute), b.stalls()) != 30*time.Minute {
+		t.Errorf("closed: stalled %s", stalled(start, b.stalls()))
 	}
 }
 
@@ -96,7 +98,17 @@ func TestABreakerIsHandedOver(t *testing.T) {
 	c.at = c.at.Add(time.Minute)
 	next := newBreaker(c.now, func() {})
 	next.restore(b.state())
-	if !next.blocks(deploy) || next.stalled(time.Time{}) != time.Minute || !next.try("a") {
+	if !next.blocks(deploy) || stalled(time.Time{}, next.stalls()) != time.Minute || !next.try("a") {
 		t.Errorf("%+v", next.state())
+	}
+}
+
+func TestStallsThatOverlapCountOnce(t *testing.T) {
+	at := func(minute int) time.Time { return time.Date(2026, 11, 20, 12, minute, 0, 0, time.UTC) }
+	stalls := []store.Stall{{From: at(20), To: at(30)}, {From: at(0), To: at(10)}, {From: at(5), To: at(15)}, {From: at(6), To: at(7)}}
+	for since, want := range map[int]time.Duration{0: 25, 8: 17, 12: 13, 25: 5, 30: 0} {
+		if got := stalled(at(since), stalls); got != want*time.Minute {
+			t.Errorf("since %d: %s, want %d minutes", since, got, want)
+		}
 	}
 }

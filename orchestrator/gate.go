@@ -49,6 +49,13 @@ func (g *gate) wait(ctx context.Context) error {
 	}
 }
 
+// stalls are the times during which the engine was paused.
+func (g *gate) stalls() []store.Stall {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.known.Stalls
+}
+
 // EngineStatus tells whether the engine works, and where.
 type EngineStatus struct {
 	Switch store.Switch
@@ -70,7 +77,7 @@ func (e *Engine) Resume(ctx context.Context, c Caller) error {
 func (e *Engine) turn(ctx context.Context, w store.Switch) error {
 	w.At = e.Now().UTC()
 	e.Log.Warn("an operator turned the engine's switch", "paused", w.Paused, "actor", w.Actor, "reason", w.Reason)
-	return e.Store.PutSwitch(ctx, w)
+	return e.Store.TurnSwitch(ctx, w)
 }
 
 // Status tells whether the engine works. Errors: Unavailable.

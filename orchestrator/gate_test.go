@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,6 +28,9 @@ func (h *house) still(accepted orchestrator.Accepted, id string, step servicefor
 
 func TestAPausedEngineAcceptsAndDoesNothing(t *testing.T) {
 	h := newHouse(t)
+	var ahead atomic.Int64 // of the real time, in nanoseconds
+	h.options.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	h.Engine = orchestrator.New(h.options)
 	h.director.hold = true
 	stop := h.run()
 	running := h.create("running")
@@ -42,7 +46,6 @@ func TestAPausedEngineAcceptsAndDoesNothing(t *testing.T) {
 		return 0, nil
 	})
 	before := h.director.total()
-	h.director.finish()
 	accepted := h.create("a")
 	h.still(accepted, "a", serviceforge.Accepted)
 	stop()
@@ -57,7 +60,10 @@ func TestAPausedEngineAcceptsAndDoesNothing(t *testing.T) {
 	if !status.Switch.Paused || status.Switch.Reason != "a new director" || status.Leader != "test" {
 		t.Errorf("%+v", status)
 	}
+	ahead.Store(int64(3 * orchestrator.DefaultDeadline)) // a long pause is nobody's fault: deadlines stand still
 	must(t, h.Resume(t.Context(), operator))
+	h.still(running, "running", serviceforge.Submitted)
+	h.director.finish()
 	h.until("running", running.Operation, serviceforge.Succeeded)
 	h.until("a", accepted.Operation, serviceforge.Succeeded)
 }

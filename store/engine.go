@@ -20,45 +20,68 @@ type Switch struct {
 	Paused bool      `json:"paused"`
 	Actor  string    `json:"actor,omitempty"` // who said so, e.g. "token 1"
 	Reason string    `json:"reason,omitempty"`
-	At     time.Time `json:"at,omitzero"`
+	At     time.Time `json:"at,omitzero"`      // since when it is so
+	Stalls []Stall   `json:"stalls,omitempty"` // the last times it was paused, oldest first
 }
 
-// PutSwitch stores what an operator decided. Errors: Unavailable.
-func (s *Store) PutSwitch(ctx context.Context, w Switch) error {
-	w.header, w.Reason = header{recordVersion, 1}, serviceforge.Cut(w.Reason)
-	value, err := encode(engineKey, nil, w)
-	if err != nil {
-		return err
+// switchStalls bounds what is remembered of pauses.
+const switchStalls = 32
+
+// TurnSwitch stores what an operator decided; to pause again only changes who
+// and why. Errors: Unavailable.
+func (s *Store) TurnSwitch(ctx context.Context, w Switch) error {
+	for {
+		before, _, revision, err := s.readSwitch(ctx)
+		if err != nil {
+			return err
+		}
+		now := w
+		now.header, now.Reason, now.Stalls = header{recordVersion, 1}, serviceforge.Cut(w.Reason), before.Stalls
+		switch {
+		case before.Paused && w.Paused:
+			now.At = before.At
+		case before.Paused:
+			now.Stalls = append(now.Stalls, Stall{From: before.At, To: w.At})
+			now.Stalls = now.Stalls[max(0, len(now.Stalls)-switchStalls):]
+		}
+		value, err := encode(engineKey, nil, now)
+		if err != nil {
+			return err
+		}
+		answer, err := s.commit(ctx, unchanged(engineKey, revision, 0), []clientv3.Op{clientv3.OpPut(engineKey, value)}, nil)
+		if err != nil || answer.Succeeded {
+			return err
+		}
 	}
-	_, err = s.commit(ctx, nil, []clientv3.Op{clientv3.OpPut(engineKey, value)}, nil)
-	return err
 }
 
 // ReadSwitch reads it, linearizably; zero = the engine works. Errors: Unavailable.
 func (s *Store) ReadSwitch(ctx context.Context) (Switch, error) {
-	w, _, err := s.readSwitch(ctx)
+	w, _, _, err := s.readSwitch(ctx)
 	return w, err
 }
 
-func (s *Store) readSwitch(ctx context.Context) (w Switch, at int64, err error) {
+// readSwitch also tells at which revision it was read, and the record's own.
+func (s *Store) readSwitch(ctx context.Context) (w Switch, at, own int64, err error) {
 	answer, err := s.get(ctx, engineKey)
 	if err != nil {
-		return w, 0, err
+		return w, 0, 0, err
 	}
 	if len(answer.Kvs) > 0 {
+		own = answer.Kvs[0].ModRevision
 		err = json.Unmarshal(answer.Kvs[0].Value, &w)
 	}
 	if err != nil {
-		return w, 0, serviceforge.Wrap(err, serviceforge.Internal, "the record %s is damaged", engineKey)
+		return w, 0, 0, serviceforge.Wrap(err, serviceforge.Internal, "the record %s is damaged", engineKey)
 	}
-	return w, answer.Header.Revision, nil
+	return w, answer.Header.Revision, own, nil
 }
 
 // FollowSwitch tells of the switch, first as it is and then of every change,
 // until ctx ends.
 func (s *Store) FollowSwitch(ctx context.Context, tell func(Switch)) {
 	for ctx.Err() == nil {
-		w, at, err := s.readSwitch(ctx)
+		w, at, _, err := s.readSwitch(ctx)
 		if err == nil {
 			tell(w)
 			s.watchSwitch(ctx, at)
