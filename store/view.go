@@ -195,10 +195,15 @@ func (v *view) take(answer clientv3.WatchResponse) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, event := range answer.Events {
-		if event.Type == mvccpb.DELETE {
-			v.removeLocked(idOf(event.Kv), event.Kv.ModRevision)
-		} else if s, ok := v.decode(event.Kv); ok {
-			v.applyLocked(s)
+		id := idOf(event.Kv)
+		switch {
+		case event.Type == mvccpb.DELETE:
+			v.removeLocked(id, event.Kv.ModRevision)
+		case v.summaries[id].Revision >= event.Kv.ModRevision: // an own write: known already
+		default:
+			if s, ok := v.decode(event.Kv); ok {
+				v.applyLocked(s)
+			}
 		}
 	}
 	v.revision = max(v.revision, answer.Header.Revision)
