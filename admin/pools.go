@@ -7,33 +7,32 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge"
-	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/orchestrator"
 )
 
 // Pool is an infrastructure pool as an operator sees it.
 type Pool struct {
-	Name        string      `json:"name"`
-	Director    string      `json:"director"` // URL
-	State       pools.State `json:"state"`
-	Reason      string      `json:"reason,omitempty"` // of the operator who set the state
-	Actor       string      `json:"actor,omitempty"`
-	Since       time.Time   `json:"since,omitzero"`
-	Instances   int         `json:"instances"`
-	Capacity    int         `json:"capacity,omitempty"` // how many it takes; 0 = no limit
-	Free        int         `json:"free,omitempty"`     // places nobody claims, where there is a limit
-	InFlight    int         `json:"in_flight"`
-	MaxInFlight int         `json:"max_in_flight"`
-	Queued      int         `json:"queued"`
-	Healthy     bool        `json:"healthy"`
-	Health      string      `json:"health"`
-	Breaker     string      `json:"breaker,omitempty"` // why it is open
+	Name        string    `json:"name"`
+	Director    string    `json:"director"`         // URL
+	State       string    `json:"state"`            // active, cordoned or draining
+	Reason      string    `json:"reason,omitempty"` // of the operator who set the state
+	Actor       string    `json:"actor,omitempty"`
+	Since       time.Time `json:"since,omitzero"`
+	Instances   int       `json:"instances"`
+	Capacity    int       `json:"capacity,omitempty"` // how many it takes; 0 = no limit
+	Free        int       `json:"free,omitempty"`     // places nobody claims, where there is a limit
+	InFlight    int       `json:"in_flight"`
+	MaxInFlight int       `json:"max_in_flight"`
+	Queued      int       `json:"queued"`
+	Healthy     bool      `json:"healthy"`
+	Health      string    `json:"health"`
+	Breaker     string    `json:"breaker,omitempty"` // why it is open
 }
 
 // PoolOrder is the body of PUT /admin/v1/pools/{pool}.
 type PoolOrder struct {
-	State  pools.State `json:"state"`
-	Reason string      `json:"reason,omitempty"`
+	State  string `json:"state"`
+	Reason string `json:"reason,omitempty"`
 }
 
 // Finding is one thing that a check of a pool looked at.
@@ -52,7 +51,7 @@ func (a *API) listPools(q *request) (any, error) {
 	told := make([]Pool, 0, len(statuses))
 	for _, s := range statuses {
 		told = append(told, Pool{
-			Name: s.Name, Director: s.Director, State: s.State, Reason: s.Reason, Actor: s.Actor, Since: s.Since,
+			Name: s.Name, Director: s.Director, State: string(s.State), Reason: s.Reason, Actor: s.Actor, Since: s.Since,
 			Instances: s.Instances, Capacity: s.Size, Free: s.Free, InFlight: s.InFlight, MaxInFlight: s.MaxInFlight,
 			Queued: s.Queued, Healthy: s.Healthy, Health: s.Health, Breaker: s.Breaker,
 		})

@@ -5,7 +5,6 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/admin"
-	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/spec/osb/scene"
 )
 
@@ -17,16 +16,16 @@ func TestPools(t *testing.T) {
 	}
 	s.Deploy(t, "a")
 	all, err := s.client.Pools(ctx)
-	if err != nil || len(all) != 1 || all[0].Name != "local" || all[0].State != pools.Active || all[0].Instances != 1 || all[0].InFlight != 1 || all[0].Healthy {
+	if err != nil || len(all) != 1 || all[0].Name != "local" || all[0].State != "active" || all[0].Instances != 1 || all[0].InFlight != 1 || all[0].Healthy {
 		t.Errorf("%+v %v", all, err)
 	}
-	wantCode(t, s.client.SetPool(ctx, "local", admin.PoolOrder{State: pools.Cordoned}), serviceforge.Invalid)
-	wantCode(t, s.client.SetPool(ctx, "no/pe", admin.PoolOrder{State: pools.Cordoned, Reason: "x"}), serviceforge.NotFound)
-	if err := s.client.SetPool(ctx, "local", admin.PoolOrder{State: pools.Cordoned, Reason: "new racks"}); err != nil {
+	wantCode(t, s.client.SetPool(ctx, "local", admin.PoolOrder{State: "cordoned"}), serviceforge.Invalid)
+	wantCode(t, s.client.SetPool(ctx, "no/pe", admin.PoolOrder{State: "cordoned", Reason: "x"}), serviceforge.NotFound)
+	if err := s.client.SetPool(ctx, "local", admin.PoolOrder{State: "cordoned", Reason: "new racks"}); err != nil {
 		t.Error(err)
 	}
 	all, err = s.client.Pools(ctx)
-	if err != nil || all[0].State != pools.Cordoned || all[0].Reason != "new racks" || all[0].Actor != "token 1" {
+	if err != nil || all[0].State != "cordoned" || all[0].Reason != "new racks" || all[0].Actor != "token 1" {
 		t.Errorf("%+v %v", all, err)
 	}
 	_, err = s.client.Create(ctx, "b", order)

@@ -59,14 +59,14 @@ func (c *connection) explainPool(client *admin.Client, err error) error {
 
 // stateOf is "cordoned: new racks (token 1)".
 func stateOf(p *admin.Pool) cell {
-	told := string(p.State)
+	told := p.State
 	if p.Reason != "" {
 		told += ": " + p.Reason
 	}
 	if p.Actor != "" {
 		told += " (" + p.Actor + ")"
 	}
-	if p.State == pools.Active {
+	if p.State == string(pools.Active) {
 		return cell{told, green}
 	}
 	return cell{told, yellow}
@@ -179,7 +179,7 @@ func newPoolStateCommand(env *clientEnv, use, short string, state pools.State, s
 		if state != pools.Active && reason == "" {
 			return serviceforge.Errorf(serviceforge.Invalid, "say why, with --reason: the others will ask")
 		}
-		if err := client.SetPool(command.Context(), args[0], admin.PoolOrder{State: state, Reason: reason}); err != nil {
+		if err := client.SetPool(command.Context(), args[0], admin.PoolOrder{State: string(state), Reason: reason}); err != nil {
 			return connection.explainPool(client, err)
 		}
 		_, err = fmt.Fprintf(command.OutOrStdout(), "%s %s\n", printable(args[0]), says)

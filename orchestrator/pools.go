@@ -129,26 +129,27 @@ func (e *Engine) health(ctx context.Context, pool string) string {
 	return "ok"
 }
 
-// SetPoolState closes a pool for new instances (Cordoned, Draining) or opens it
-// (Active), on all replicas, whatever its file says. Errors: NotFound, Invalid,
+// SetPoolState closes a pool for new instances (cordoned, draining) or opens it
+// (active), on all replicas, whatever its file says. Errors: NotFound, Invalid,
 // Unavailable.
-func (e *Engine) SetPoolState(ctx context.Context, c Caller, pool string, state pools.State, reason string) error {
+func (e *Engine) SetPoolState(ctx context.Context, c Caller, pool, state, reason string) error {
 	p, err := e.Pools.Pool(pool)
+	wanted := pools.State(state)
 	switch {
 	case err != nil:
 		return err
-	case !state.Valid():
+	case !wanted.Valid():
 		return serviceforge.Errorf(serviceforge.Invalid, "the state of a pool is %s, %s or %s", pools.Active, pools.Cordoned, pools.Draining)
-	case state != pools.Active && reason == "":
+	case wanted != pools.Active && reason == "":
 		return serviceforge.Errorf(serviceforge.Invalid, "say why: the others will ask")
 	case len(reason) > maxReason:
 		return serviceforge.Errorf(serviceforge.TooLarge, "the reason is longer than %d bytes", maxReason)
 	}
 	e.Log.Info("the state of a pool is set", "pool", pool, "state", state, "reason", reason, "actor", c.Actor)
-	if state == pools.Active && p.State == pools.Active {
+	if wanted == pools.Active && p.State == pools.Active {
 		return e.Store.UnmarkPool(ctx, pool)
 	}
-	return e.Store.MarkPool(ctx, pool, store.PoolMark{State: string(state), Reason: reason, Actor: c.Actor, At: e.Now().UTC()})
+	return e.Store.MarkPool(ctx, pool, store.PoolMark{State: state, Reason: reason, Actor: c.Actor, At: e.Now().UTC()})
 }
 
 const maxReason = 1 << 10

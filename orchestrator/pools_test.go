@@ -59,20 +59,20 @@ func TestOperatorsOpenAndClosePools(t *testing.T) {
 	h := newHouse(t)
 	h.pooled("", "  name: one\n", "  name: two\n  state: cordoned\n")
 	operator := orchestrator.Caller{Actor: "token 1"}
-	code(t, h.SetPoolState(t.Context(), operator, "one", pools.Cordoned, ""), serviceforge.Invalid)
+	code(t, h.SetPoolState(t.Context(), operator, "one", string(pools.Cordoned), ""), serviceforge.Invalid)
 	code(t, h.SetPoolState(t.Context(), operator, "one", "drunk", "x"), serviceforge.Invalid)
-	code(t, h.SetPoolState(t.Context(), operator, "none", pools.Cordoned, "x"), serviceforge.NotFound)
-	code(t, h.SetPoolState(t.Context(), operator, "one", pools.Cordoned, strings.Repeat("x", 2000)), serviceforge.TooLarge)
-	must(t, h.SetPoolState(t.Context(), operator, "one", pools.Draining, "it goes away"))
+	code(t, h.SetPoolState(t.Context(), operator, "none", string(pools.Cordoned), "x"), serviceforge.NotFound)
+	code(t, h.SetPoolState(t.Context(), operator, "one", string(pools.Cordoned), strings.Repeat("x", 2000)), serviceforge.TooLarge)
+	must(t, h.SetPoolState(t.Context(), operator, "one", string(pools.Draining), "it goes away"))
 	if s := h.status("one"); s.State != pools.Draining || s.Reason != "it goes away" || s.Actor != "token 1" || s.Since.IsZero() {
 		t.Errorf("%+v", s)
 	}
 	_, err := h.Provision(t.Context(), order("a"))
 	code(t, err, serviceforge.Exhausted)
-	must(t, h.SetPoolState(t.Context(), operator, "two", pools.Active, "")) // against its file
+	must(t, h.SetPoolState(t.Context(), operator, "two", string(pools.Active), "")) // against its file
 	h.run()
 	h.until("a", h.create("a").Operation, serviceforge.Succeeded)
-	must(t, h.SetPoolState(t.Context(), operator, "one", pools.Active, ""))
+	must(t, h.SetPoolState(t.Context(), operator, "one", string(pools.Active), ""))
 	if s := h.status("one"); s.State != pools.Active || s.Actor != "" {
 		t.Errorf("%+v", s)
 	}
@@ -86,7 +86,7 @@ func TestAllReplicasHonourACordon(t *testing.T) {
 	h := newHouse(t)
 	h.pooled("", "  name: one\n")
 	other := h.replica()
-	must(t, h.SetPoolState(t.Context(), orchestrator.Caller{}, "one", pools.Cordoned, "x"))
+	must(t, h.SetPoolState(t.Context(), orchestrator.Caller{}, "one", string(pools.Cordoned), "x"))
 	tries := 0
 	eventually(t, func() (int, error) {
 		tries++ // a repeated order would be answered as the first was
@@ -96,7 +96,7 @@ func TestAllReplicasHonourACordon(t *testing.T) {
 		}
 		return 0, nil
 	})
-	must(t, h.SetPoolState(t.Context(), orchestrator.Caller{}, "one", pools.Active, ""))
+	must(t, h.SetPoolState(t.Context(), orchestrator.Caller{}, "one", string(pools.Active), ""))
 	eventually(t, func() (int, error) {
 		_, err := other.Provision(t.Context(), order("b"))
 		return 0, err
