@@ -14,6 +14,7 @@ func newEngineCommand(env *clientEnv) *cobra.Command {
 		Use:           "engine",
 		Short:         "Pause the engine, let it work again, or tell whether it works",
 		Long:          "Pause the engine of all replicas, let it work again, or tell whether it works.\n\nWhile it is paused, requests are accepted and bindings made, but no director is asked anything.",
+		Example:       "  serviceforge engine pause --reason \"the director is being upgraded\"\n  serviceforge engine resume",
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,

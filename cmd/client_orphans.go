@@ -21,6 +21,7 @@ func newOrphansCommand(env *clientEnv) *cobra.Command {
 			"  orphan   made by this broker for an instance that was deleted: `orphans delete` removes it\n" +
 			"  unknown  made by this broker, but nothing is known of its instance: its record was lost\n" +
 			"  foreign  a name like ours, made by somebody else, or never deployed",
+		Example:       "  serviceforge orphans\n  serviceforge orphans delete etcd-my-etcd",
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,

@@ -101,6 +101,7 @@ func newPoolsCheckCommand(env *clientEnv) *cobra.Command {
 	command := &cobra.Command{
 		Use:           "check [POOL]",
 		Short:         "Check that directors let us in and have what the pool files name",
+		Example:       "  serviceforge pools check\n  serviceforge pools check eu-1 --json",
 		Args:          cobra.MaximumNArgs(1),
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -167,9 +168,10 @@ func newPoolStateCommand(env *clientEnv, use, short string, state pools.State, s
 		Use: use + " POOL", Short: short, Args: cobra.ExactArgs(1), SilenceUsage: true, SilenceErrors: true,
 	}
 	connection := connectionFlags(command, env)
+	command.Example = "  serviceforge " + use + " eu-1"
 	if state != pools.Active {
 		command.Flags().StringVar(&reason, "reason", "", "why, for the others (required)")
-		command.Example = "  serviceforge " + use + " eu-1 --reason \"new racks on Monday\""
+		command.Example += " --reason \"new racks on Monday\""
 	}
 	command.RunE = func(command *cobra.Command, args []string) error {
 		client, err := connection.client()

@@ -2,6 +2,7 @@ package orchestrator_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -22,12 +23,25 @@ import (
 	"github.com/serviceforge/serviceforge/users"
 )
 
+// program is what runs as a Spiff child.
+var program string
+
 // TestMain makes the test binary its own Spiff child, as the program does.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "__spiff" {
 		os.Exit(releases.SpiffMain(os.Args[2:]))
 	}
-	os.Exit(m.Run())
+	flag.Parse()
+	_ = flag.Set("test.parallel", "8") // these tests wait more than they work
+	var remove func()
+	var err error
+	if program, remove, err = spiffProgram(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	remove()
+	os.Exit(code)
 }
 
 // plain is a service release whose service needs no users.
@@ -107,8 +121,6 @@ func newHouse(t *testing.T) *house {
 	pool, err := pools.Local()
 	must(t, err)
 	set, err := pools.NewSet(pool)
-	must(t, err)
-	program, err := filepath.Abs(os.Args[0])
 	must(t, err)
 	spiff := releases.NewSpiff(program, []string{"SERVICEFORGE_STATE=" + dir})
 	t.Cleanup(func() { _ = spiff.Close() })
