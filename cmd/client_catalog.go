@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"context"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -10,31 +11,15 @@ import (
 )
 
 func newCatalogCommand(env *clientEnv) *cobra.Command {
-	var asJSON bool
-	command := &cobra.Command{
-		Use:           "catalog",
-		Aliases:       []string{"marketplace"},
-		Short:         "List the services and plans that can be created",
-		Example:       "  serviceforge catalog\n  serviceforge catalog --json",
-		Args:          cobra.NoArgs,
-		SilenceUsage:  true,
-		SilenceErrors: true,
-	}
-	connection := connectionFlags(command, env)
-	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	command.RunE = func(command *cobra.Command, _ []string) error {
-		client, err := connection.client()
-		if err != nil {
-			return err
-		}
-		offerings, err := client.Catalog(command.Context())
-		if err != nil {
-			return connection.explain(client, err)
-		}
-		out := command.OutOrStdout()
-		if asJSON {
-			return writeJSON(out, offerings)
-		}
+	return showing(env, &cobra.Command{
+		Use:     "catalog",
+		Aliases: []string{"marketplace"},
+		Short:   "List the services and plans that can be created",
+		Example: "  serviceforge catalog\n  serviceforge catalog --json",
+		Args:    cobra.NoArgs,
+	}, func(ctx context.Context, client *admin.Client, _ []string) ([]admin.Offering, error) {
+		return client.Catalog(ctx)
+	}, func(_ context.Context, r reader, offerings []admin.Offering) error {
 		table := newTable("service", "plan", "description")
 		for _, o := range offerings {
 			table.add(text(o.Name), text(""), text(o.Description))
@@ -42,9 +27,8 @@ func newCatalogCommand(env *clientEnv) *cobra.Command {
 				table.add(text(""), text(p.Name), text(p.Description))
 			}
 		}
-		return table.write(out, env.colourful(out))
-	}
-	return command
+		return table.write(r.out, r.colour)
+	})
 }
 
 // findPlan finds a plan by the names, or ids, of offering and plan.

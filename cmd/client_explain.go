@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"time"
@@ -11,33 +12,16 @@ import (
 )
 
 func newExplainCommand(env *clientEnv) *cobra.Command {
-	var asJSON bool
-	command := &cobra.Command{
-		Use:           "explain NAME",
-		Short:         "Tell where a service instance stands, what it waits for, and what to do",
-		Example:       "  serviceforge explain my-etcd\n  serviceforge explain my-etcd --json",
-		Args:          cobra.ExactArgs(1),
-		SilenceUsage:  true,
-		SilenceErrors: true,
-	}
-	connection := connectionFlags(command, env)
-	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	command.RunE = func(command *cobra.Command, args []string) error {
-		client, err := connection.client()
-		if err != nil {
-			return err
-		}
-		x, err := client.Explain(command.Context(), args[0])
-		if err != nil {
-			return connection.explain(client, err)
-		}
-		out := command.OutOrStdout()
-		if asJSON {
-			return writeJSON(out, x)
-		}
-		return writeExplanation(out, &x, env.colourful(out))
-	}
-	return command
+	return showing(env, &cobra.Command{
+		Use:     "explain NAME",
+		Short:   "Tell where a service instance stands, what it waits for, and what to do",
+		Example: "  serviceforge explain my-etcd\n  serviceforge explain my-etcd --json",
+		Args:    cobra.ExactArgs(1),
+	}, func(ctx context.Context, client *admin.Client, args []string) (admin.Explanation, error) {
+		return client.Explain(ctx, args[0])
+	}, func(_ context.Context, r reader, x admin.Explanation) error {
+		return writeExplanation(r.out, &x, r.colour)
+	})
 }
 
 func writeExplanation(out io.Writer, x *admin.Explanation, colour bool) error {

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,40 +10,25 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/admin"
 	"github.com/serviceforge/serviceforge/orchestrator"
 )
 
 func newOrphansCommand(env *clientEnv) *cobra.Command {
-	var asJSON bool
-	command := &cobra.Command{
+	command := showing(env, &cobra.Command{
 		Use:   "orphans",
 		Short: "List deployments on the directors that look like ours and have no instance",
 		Long: "List deployments on the directors that look like ours and have no instance:\n\n" +
 			"  orphan   made by this broker for an instance that was deleted: `orphans delete` removes it\n" +
 			"  unknown  made by this broker, but nothing is known of its instance: its record was lost\n" +
 			"  foreign  a name like ours, made by somebody else, or never deployed",
-		Example:       "  serviceforge orphans\n  serviceforge orphans delete etcd-my-etcd",
-		Args:          cobra.NoArgs,
-		SilenceUsage:  true,
-		SilenceErrors: true,
-	}
-	connection := connectionFlags(command, env)
-	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	command.RunE = func(command *cobra.Command, _ []string) error {
-		client, err := connection.client()
-		if err != nil {
-			return err
-		}
-		orphans, err := client.Orphans(command.Context())
-		if err != nil {
-			return connection.explain(client, err)
-		}
-		out := command.OutOrStdout()
-		if asJSON {
-			return writeJSON(out, orphans)
-		}
+		Example: "  serviceforge orphans\n  serviceforge orphans delete etcd-my-etcd",
+		Args:    cobra.NoArgs,
+	}, func(ctx context.Context, client *admin.Client, _ []string) ([]admin.Orphan, error) {
+		return client.Orphans(ctx)
+	}, func(_ context.Context, r reader, orphans []admin.Orphan) error {
 		if len(orphans) == 0 {
-			_, err := fmt.Fprintln(out, "No orphans.")
+			_, err := fmt.Fprintln(r.out, "No orphans.")
 			return err
 		}
 		table := newTable("deployment", "pool", "group", "instance", "deleted")
@@ -54,8 +40,8 @@ func newOrphansCommand(env *clientEnv) *cobra.Command {
 			}
 			table.add(text(o.Deployment), text(o.Pool), cell{string(o.Group), styleOfGroup(o.Group)}, text(o.Instance), text(deleted))
 		}
-		return table.write(out, env.colourful(out))
-	}
+		return table.write(r.out, r.colour)
+	})
 	command.AddCommand(newOrphansDeleteCommand(env))
 	return command
 }

@@ -16,33 +16,16 @@ import (
 )
 
 func newServiceCommand(env *clientEnv) *cobra.Command {
-	var asJSON bool
-	command := &cobra.Command{
-		Use:           "service NAME",
-		Short:         "Show a service instance: state, progress, addresses, bindings",
-		Example:       "  serviceforge service my-etcd\n  serviceforge service my-etcd --json",
-		Args:          cobra.ExactArgs(1),
-		SilenceUsage:  true,
-		SilenceErrors: true,
-	}
-	connection := connectionFlags(command, env)
-	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	command.RunE = func(command *cobra.Command, args []string) error {
-		client, err := connection.client()
-		if err != nil {
-			return err
-		}
-		instance, err := client.Instance(command.Context(), args[0])
-		if err != nil {
-			return connection.explain(client, err)
-		}
-		out := command.OutOrStdout()
-		if asJSON {
-			return writeJSON(out, instance)
-		}
-		return writeInstance(command.Context(), out, client, &instance, env.colourful(out))
-	}
-	return command
+	return showing(env, &cobra.Command{
+		Use:     "service NAME",
+		Short:   "Show a service instance: state, progress, addresses, bindings",
+		Example: "  serviceforge service my-etcd\n  serviceforge service my-etcd --json",
+		Args:    cobra.ExactArgs(1),
+	}, func(ctx context.Context, client *admin.Client, args []string) (admin.Instance, error) {
+		return client.Instance(ctx, args[0])
+	}, func(ctx context.Context, r reader, instance admin.Instance) error {
+		return writeInstance(ctx, r.out, r.client, &instance, r.colour)
+	})
 }
 
 func writeInstance(ctx context.Context, out io.Writer, client *admin.Client, i *admin.Instance, colour bool) error {

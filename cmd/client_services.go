@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -10,32 +11,16 @@ import (
 )
 
 func newServicesCommand(env *clientEnv) *cobra.Command {
-	var asJSON bool
-	command := &cobra.Command{
-		Use:           "services",
-		Short:         "List the service instances and their states",
-		Example:       "  serviceforge services\n  serviceforge services --json",
-		Args:          cobra.NoArgs,
-		SilenceUsage:  true,
-		SilenceErrors: true,
-	}
-	connection := connectionFlags(command, env)
-	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	command.RunE = func(command *cobra.Command, _ []string) error {
-		client, err := connection.client()
-		if err != nil {
-			return err
-		}
-		instances, err := client.Instances(command.Context())
-		if err != nil {
-			return connection.explain(client, err)
-		}
-		out := command.OutOrStdout()
-		if asJSON {
-			return writeJSON(out, instances)
-		}
+	return showing(env, &cobra.Command{
+		Use:     "services",
+		Short:   "List the service instances and their states",
+		Example: "  serviceforge services\n  serviceforge services --json",
+		Args:    cobra.NoArgs,
+	}, func(ctx context.Context, client *admin.Client, _ []string) ([]admin.Instance, error) {
+		return client.Instances(ctx)
+	}, func(_ context.Context, r reader, instances []admin.Instance) error {
 		if len(instances) == 0 {
-			_, err := fmt.Fprintln(out, "No service instances. `serviceforge catalog` lists what can be created.")
+			_, err := fmt.Fprintln(r.out, "No service instances. `serviceforge catalog` lists what can be created.")
 			return err
 		}
 		table := newTable("name", "service", "plan", "state", "last operation", "deployment", "pool")
@@ -45,9 +30,8 @@ func newServicesCommand(env *clientEnv) *cobra.Command {
 			table.add(text(s.ID), text(service), text(plan), cell{string(s.State), styleOf(s.State)},
 				text(lastOperation(s)), text(s.Deployment), text(s.Pool))
 		}
-		return table.write(out, env.colourful(out))
-	}
-	return command
+		return table.write(r.out, r.colour)
+	})
 }
 
 // namesOf falls back to ids where the catalog has lost an offering.
