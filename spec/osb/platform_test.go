@@ -62,7 +62,7 @@ func startBroker(t *testing.T, strict bool) *platform {
 			_ = command.Process.Kill()
 			t.Errorf("dev does not end:\n%s", &out)
 		}
-		if left := processesWith("SERVICEFORGE_STATE=" + p.state); p.state != "" && len(left) > 0 {
+		if left := spec.ProcessesOf(p.state); p.state != "" && len(left) > 0 {
 			t.Errorf("processes are left: %v", left)
 		}
 		if left, _ := os.ReadDir(tmp); len(left) > 0 {
@@ -94,19 +94,6 @@ func startBroker(t *testing.T, strict bool) *platform {
 		return true
 	})
 	return p
-}
-
-// processesWith lists the processes that carry a variable in their environment.
-func processesWith(variable string) []string {
-	var found []string
-	files, _ := filepath.Glob("/proc/[0-9]*/environ")
-	for _, file := range files {
-		content, err := os.ReadFile(file)
-		if err == nil && strings.Contains("\x00"+string(content), "\x00"+variable+"\x00") {
-			found = append(found, filepath.Base(filepath.Dir(file)))
-		}
-	}
-	return found
 }
 
 // eventually polls until something is so.
