@@ -53,7 +53,7 @@ func (e *Engine) wish(r ProvisionRequest) (*serviceforge.Instance, error) {
 		return nil, err
 	}
 	if !r.AcceptsIncomplete {
-		return nil, serviceforge.Errorf(serviceforge.AsyncRequired, "This service plan requires client support for asynchronous service operations.")
+		return nil, asyncRequired()
 	}
 	release, err := e.release(offering.Release)
 	if err != nil {
@@ -78,6 +78,11 @@ func (e *Engine) wish(r ProvisionRequest) (*serviceforge.Instance, error) {
 		State: serviceforge.Initialized, Operation: operation, Operations: []string{operation.ID},
 		CreatedAt: now, UpdatedAt: now,
 	}, nil
+}
+
+// asyncRequired is worded as client libraries compare it (OSB checklist 22).
+func asyncRequired() error {
+	return serviceforge.Errorf(serviceforge.AsyncRequired, "This service plan requires client support for asynchronous service operations.")
 }
 
 func (e *Engine) newOperation(kind serviceforge.Kind, c Caller) serviceforge.Operation {
@@ -116,7 +121,7 @@ func (e *Engine) deprovision(ctx context.Context, r DeprovisionRequest) (Accepte
 			return Accepted{}, err
 		}
 		if !r.AcceptsIncomplete {
-			return Accepted{}, serviceforge.Errorf(serviceforge.AsyncRequired, "This service plan requires client support for asynchronous service operations.")
+			return Accepted{}, asyncRequired()
 		}
 		if i.Busy() && i.Operation.Kind == serviceforge.Deprovision {
 			return accepted(&i), nil

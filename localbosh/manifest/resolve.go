@@ -16,7 +16,6 @@ type resolver struct {
 	plan    *Plan
 	ips     *allocator
 	statics map[*PlannedInstance]map[string]staticIP
-	links   *linkResolver
 }
 
 func resolve(r Request) (*Plan, error) {

@@ -36,7 +36,7 @@ func takeCreate(b *testing.B, t *table) {
 	cold := s.create()
 	hand := newByHand(b, dev)
 	t.note("create of 3 etcd servers, cold: the very first", duration(cold))
-	bind, unbind := s.bind()
+	s.bind()
 	s.remove()
 	n := 6
 	if testing.Short() {
@@ -50,7 +50,7 @@ func takeCreate(b *testing.B, t *table) {
 		}
 		s.id = fmt.Sprintf("round-%d", round)
 		creates = append(creates, s.create())
-		bind, unbind = s.bind()
+		bind, unbind := s.bind()
 		binds, unbinds = append(binds, bind), append(unbinds, unbind)
 		deletes = append(deletes, s.remove())
 		if round%2 == 1 {
