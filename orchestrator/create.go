@@ -43,7 +43,7 @@ func (l *leader) intendDeploy(ctx context.Context, i *serviceforge.Instance) (ne
 	if err != nil {
 		return goOn, err
 	}
-	if !p.admit(i.ID, deploy) {
+	if !p.admit(i, deploy) {
 		return untilWoken, nil
 	}
 	if err := l.mayDeploy(ctx, p.director, i); err != nil {

@@ -72,7 +72,7 @@ func (l *leader) intendDelete(ctx context.Context, i *serviceforge.Instance) (ne
 	if err != nil {
 		return goOn, err
 	}
-	if !p.admit(i.ID, destroy) {
+	if !p.admit(i, destroy) {
 		return untilWoken, nil
 	}
 	whose, err := l.owner(ctx, p.director, i)

@@ -5,8 +5,10 @@
 package orchestrator
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -169,7 +171,7 @@ func (l *leader) follow(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		for _, id := range ids {
+		for _, id := range l.byAge(ids) {
 			summary, found, _ := l.Store.Summary(id)
 			for _, p := range l.pollers {
 				p.observe(id, summary, found)
@@ -179,6 +181,18 @@ func (l *leader) follow(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// byAge sorts instances by the acceptance of their operations: so they get into
+// the lines of a new leader.
+func (l *leader) byAge(ids []string) []string {
+	operations := make(map[string]string, len(ids))
+	for _, id := range ids {
+		summary, _, _ := l.Store.Summary(id)
+		operations[id] = summary.OperationID
+	}
+	slices.SortFunc(ids, func(a, b string) int { return cmp.Compare(operations[a], operations[b]) })
+	return ids
 }
 
 func (l *leader) work(ctx context.Context) {

@@ -29,8 +29,7 @@ type poller struct {
 
 	mu       sync.Mutex
 	inFlight map[string]struct{} // instances that hold one of the pool's slots
-	waiting  []string            // instances that wait for a slot, in order
-	verbs    map[string]string   // what those that wait are to ask
+	line     *line               // instances that wait for a slot
 	expected map[int]string      // unfinished task -> instance
 	live     map[int]Task        // what the last list said of them
 	results  map[int]outcome     // ended tasks nobody has asked for yet
@@ -46,7 +45,7 @@ type outcome struct {
 func newPoller(l *leader, pool pools.Pool, d Director) *poller {
 	p := &poller{
 		leader: l, pool: pool, wake: make(chan struct{}, 1),
-		inFlight: map[string]struct{}{}, verbs: map[string]string{}, expected: map[int]string{}, live: map[int]Task{}, results: map[int]outcome{},
+		inFlight: map[string]struct{}{}, line: newLine(), expected: map[int]string{}, live: map[int]Task{}, results: map[int]outcome{},
 	}
 	p.breaker = newBreaker(l.Now, p.turned)
 	if d != nil {

@@ -1,8 +1,6 @@
 package orchestrator
 
 import (
-	"slices"
-
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/store"
 )
@@ -16,57 +14,37 @@ const (
 // admit gives an instance one of the pool's slots for a verb, or a place in the
 // line. Behind an open breaker all wait, but for one that is let through to see
 // how things are.
-func (p *poller) admit(id, verb string) bool {
+func (p *poller) admit(i *serviceforge.Instance, verb string) bool {
+	t := ticket{
+		instance: i.ID, organization: i.OrganizationGUID, verb: verb,
+		upkeep: isUpkeep(i.Operation.Kind), since: i.Operation.ID,
+	}
 	blocked := p.breaker.blocks(verb)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, has := p.inFlight[id]; has {
-		if !blocked || p.breaker.try(id) {
+	if _, has := p.inFlight[i.ID]; has {
+		if !blocked || p.breaker.try(i.ID) {
 			return true
 		}
-		delete(p.inFlight, id) // back to the head of the line
-		p.waiting = slices.Insert(p.waiting, 0, id)
-		p.verbs[id] = verb
+		delete(p.inFlight, i.ID)
+		p.line.back(t)
 		return false
 	}
-	if _, waits := p.verbs[id]; !waits {
-		p.waiting = append(p.waiting, id)
-	}
-	p.verbs[id] = verb
-	free := p.pool.MaxInFlight - len(p.inFlight)
-	if free <= 0 || (blocked && !p.breaker.try(id)) || (!blocked && p.before(id, free)) {
+	p.line.add(t)
+	free := p.free()
+	if free <= 0 || (blocked && !p.breaker.try(i.ID)) || (!blocked && !p.line.among(i.ID, free, p.blocked())) {
 		return false
 	}
-	p.inFlight[id] = struct{}{}
-	p.leave(id)
+	p.inFlight[i.ID] = struct{}{}
+	p.line.take(i.ID)
 	return true
 }
 
-// before says whether at least n instances that may go now stand in the line
-// before this one. p.mu is held.
-func (p *poller) before(id string, n int) bool {
-	blocked := p.blocked()
-	for _, w := range p.waiting {
-		if w == id || n <= 0 {
-			break
-		}
-		if !blocked[p.verbs[w]] {
-			n--
-		}
-	}
-	return n <= 0
-}
+// free is how many slots nobody holds. p.mu is held.
+func (p *poller) free() int { return p.pool.MaxInFlight - len(p.inFlight) }
 
 func (p *poller) blocked() map[string]bool {
 	return map[string]bool{deploy: p.breaker.blocks(deploy), destroy: p.breaker.blocks(destroy)}
-}
-
-// leave takes an instance out of the line. p.mu is held.
-func (p *poller) leave(id string) {
-	if _, waits := p.verbs[id]; waits {
-		delete(p.verbs, id)
-		p.waiting = slices.DeleteFunc(p.waiting, func(w string) bool { return w == id })
-	}
 }
 
 // observe learns from a record that changed: who holds a slot, who is done.
@@ -84,7 +62,7 @@ func (p *poller) observe(id string, s store.Summary, found bool) {
 		p.release(id, false)
 	case s.Step == serviceforge.Rendered || s.Step == serviceforge.Submitted || s.Step == serviceforge.Leaving:
 		p.inFlight[id] = struct{}{}
-		p.leave(id)
+		p.line.leave(id)
 	}
 }
 
@@ -93,7 +71,7 @@ func (p *poller) observe(id string, s store.Summary, found bool) {
 func (p *poller) release(id string, over bool) {
 	delete(p.inFlight, id)
 	if over {
-		p.leave(id)
+		p.line.leave(id)
 		p.breaker.over(id)
 		for task, owner := range p.expected {
 			if owner == id {
@@ -110,23 +88,26 @@ func (p *poller) release(id string, over bool) {
 	p.wakeLine()
 }
 
-// wakeLine has those looked at that may go now. p.mu is held.
+// wakeLine has those looked at whose turn it is: as many as there are free
+// slots, and one of those behind an open breaker when it is time to try.
+// p.mu is held.
 func (p *poller) wakeLine() {
-	free := p.pool.MaxInFlight - len(p.inFlight)
-	if free <= 0 || len(p.waiting) == 0 {
+	free := p.free()
+	if free <= 0 {
 		return
 	}
-	blocked := p.blocked()
-	_, due := p.breaker.tryIn()
-	for _, id := range p.waiting {
-		if blocked[p.verbs[id]] && !due {
-			continue
+	if after, some := p.breaker.tryIn(); some && after == 0 {
+		for t := range p.line.turns(map[string]bool{destroy: true}) {
+			p.leader.queue.add(t.instance)
+			free--
+			break
 		}
-		due = due && !blocked[p.verbs[id]]
-		p.leader.queue.add(id)
-		if free--; free == 0 {
+	}
+	for t := range p.line.turns(p.blocked()) {
+		if free--; free < 0 {
 			return
 		}
+		p.leader.queue.add(t.instance)
 	}
 }
 
@@ -151,5 +132,14 @@ func (p *poller) turned() {
 func (p *poller) position(id string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.Index(p.waiting, id) + 1
+	if !p.line.has(id) {
+		return 0
+	}
+	n := 0
+	for t := range p.line.turns(nil) {
+		if n++; t.instance == id {
+			break
+		}
+	}
+	return n
 }
