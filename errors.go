@@ -24,6 +24,7 @@ const (
 	NotReady      Code = "not_ready"      // 422 ConcurrencyError; 403 in the compatibility mode of 2014
 	Unprocessable Code = "unprocessable"  // 422: understood, but cannot be done
 	Exhausted     Code = "exhausted"      // 422: no pool has room, or a quota is used up
+	TooMany       Code = "too_many"       // 429 + Retry-After: the caller asks too often
 	Unavailable   Code = "unavailable"    // 503 + Retry-After: a part we need does not answer
 	Internal      Code = "internal"       // 500: our fault; the message hides the cause
 )

@@ -20,6 +20,7 @@ import (
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/catalog"
 	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/store"
 )
 
 // Prefix is where an API is served.
@@ -30,13 +31,11 @@ const (
 	defaultRetryAfter = 5 * time.Second
 )
 
-// Options are what an API is made of. Engine, Catalog and Verify are required.
+// Options are what an API is made of. Engine, Store and Catalog are required.
 type Options struct {
 	Engine  *orchestrator.Engine
+	Store   *store.Store // for the operator tokens
 	Catalog func() *catalog.Catalog
-	// Verify returns who an operator token belongs to, for the history.
-	// Errors: Unauthorized; Unavailable where it cannot be told.
-	Verify func(ctx context.Context, token string) (actor string, err error)
 	// Platform owns what operators create; "" = "cc".
 	Platform string
 	// Log gets one line per request and the causes of server errors; nil = discarded.
@@ -48,7 +47,8 @@ type Options struct {
 type API struct {
 	engine   *orchestrator.Engine
 	catalog  func() *catalog.Catalog
-	verify   func(context.Context, string) (string, error)
+	store    *store.Store
+	door     *door
 	platform string
 	log      *slog.Logger
 	router   chi.Router
@@ -56,40 +56,24 @@ type API struct {
 
 // New makes an API. It does no I/O.
 func New(o Options) *API {
-	a := &API{engine: o.Engine, catalog: o.Catalog, verify: o.Verify, platform: o.Platform, log: o.Log}
+	a := &API{engine: o.Engine, store: o.Store, catalog: o.Catalog, platform: o.Platform, log: o.Log}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
 	if a.platform == "" {
 		a.platform = "cc"
 	}
+	a.door = newDoor(o.Store, a.log.Warn)
 	r := chi.NewRouter()
-	r.NotFound(a.handle(func(*request) (any, error) {
+	r.NotFound(a.handle(Route{Role: viewer, serve: func(*API, *request) (any, error) {
 		return nil, serviceforge.Errorf(serviceforge.NotFound, "there is no such endpoint")
-	}))
-	r.MethodNotAllowed(a.handle(func(q *request) (any, error) {
+	}}))
+	r.MethodNotAllowed(a.handle(Route{Role: viewer, serve: func(_ *API, q *request) (any, error) {
 		return nil, &statusError{http.StatusMethodNotAllowed, serviceforge.Errorf(serviceforge.Invalid, "this endpoint does not take %s", q.Method)}
-	}))
-	r.Get(Prefix+"/catalog", a.handle(a.getCatalog))
-	r.Get(Prefix+"/engine", a.handle(a.getEngine))
-	r.Put(Prefix+"/engine", a.handle(a.putEngine))
-	r.Get(Prefix+"/pools", a.handle(a.listPools))
-	r.Put(Prefix+"/pools/{pool}", a.handle(a.putPool))
-	r.Get(Prefix+"/pools/{pool}/check", a.handle(a.checkPool))
-	r.Get(Prefix+"/orphans", a.handle(a.listOrphans))
-	r.Delete(Prefix+"/orphans/{deployment}", a.handle(a.deleteOrphan))
-	r.Get(Prefix+"/instances", a.handle(a.listInstances))
-	r.Put(Prefix+"/instances/{instance}", a.handle(a.createInstance))
-	r.Get(Prefix+"/instances/{instance}", a.handle(a.getInstance))
-	r.Delete(Prefix+"/instances/{instance}", a.handle(a.deleteInstance))
-	r.Get(Prefix+"/instances/{instance}/operation", a.handle(a.getOperation))
-	r.Post(Prefix+"/instances/{instance}/repair", a.handle(a.repairInstance))
-	r.Get(Prefix+"/instances/{instance}/explanation", a.handle(a.getExplanation))
-	r.Get(Prefix+"/instances/{instance}/history", a.handle(a.getHistory))
-	r.Get(Prefix+"/instances/{instance}/bindings", a.handle(a.listBindings))
-	r.Put(Prefix+"/instances/{instance}/bindings/{binding}", a.handle(a.createBinding))
-	r.Get(Prefix+"/instances/{instance}/bindings/{binding}", a.handle(a.getBinding))
-	r.Delete(Prefix+"/instances/{instance}/bindings/{binding}", a.handle(a.deleteBinding))
+	}}))
+	for _, route := range routes {
+		r.MethodFunc(route.Method, Prefix+route.Pattern, a.handle(route))
+	}
 	a.router = r
 	return a
 }
@@ -98,6 +82,7 @@ func New(o Options) *API {
 type request struct {
 	*http.Request
 	caller orchestrator.Caller // an operator: sees all platforms
+	role   serviceforge.Role
 	route  *chi.Context
 }
 
@@ -131,16 +116,22 @@ func (w *statusWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// handle authenticates, calls f and encodes what it returns.
-func (a *API) handle(f func(*request) (any, error)) http.HandlerFunc {
+// handle lets in whom a route is for, serves it and encodes what it returns.
+func (a *API) handle(route Route) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		actor, err := a.verify(r.Context(), tokenOf(r))
+		who, err := a.door.enter(r.Context(), tokenOf(r), sourceOf(r))
 		if err != nil {
-			w.Header().Set("WWW-Authenticate", `Bearer realm="ServiceForge"`)
+			if serviceforge.CodeOf(err) == serviceforge.Unauthorized {
+				w.Header().Set("WWW-Authenticate", `Bearer realm="ServiceForge"`)
+			}
 			a.fail(w, r, err)
 			return
 		}
-		answer, err := f(&request{Request: r, caller: orchestrator.Caller{Actor: actor}, route: chi.RouteContext(r.Context())})
+		q := &request{Request: r, caller: orchestrator.Caller{Actor: who.actor}, role: who.role, route: chi.RouteContext(r.Context())}
+		answer, err := any(nil), q.needs(route.Role)
+		if err == nil {
+			answer, err = route.serve(a, q)
+		}
 		if err != nil {
 			a.fail(w, r, err)
 			return
@@ -213,6 +204,8 @@ func statusOf(code serviceforge.Code) int {
 		return http.StatusRequestEntityTooLarge
 	case serviceforge.Busy, serviceforge.NotReady, serviceforge.AsyncRequired, serviceforge.Unprocessable, serviceforge.Exhausted:
 		return http.StatusUnprocessableEntity
+	case serviceforge.TooMany:
+		return http.StatusTooManyRequests
 	case serviceforge.Unavailable:
 		return http.StatusServiceUnavailable
 	}

@@ -1,7 +1,6 @@
 package admin_test
 
 import (
-	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -16,8 +15,6 @@ import (
 	"github.com/serviceforge/serviceforge/spec/osb/scene"
 )
 
-const token = "1-0123456789abcdef"
-
 type stage struct {
 	*scene.Scene
 	server *httptest.Server
@@ -29,16 +26,11 @@ func newStage(t *testing.T) *stage {
 	s := &stage{Scene: scene.New(t)}
 	s.server = httptest.NewServer(admin.New(admin.Options{
 		Engine:  s.Engine,
+		Store:   s.Store,
 		Catalog: s.Catalog,
-		Verify: func(_ context.Context, given string) (string, error) {
-			if given != token {
-				return "", serviceforge.Errorf(serviceforge.Unauthorized, "this token is not valid")
-			}
-			return "token 1", nil
-		},
 	}))
 	t.Cleanup(s.server.Close)
-	s.client = &admin.Client{URL: s.server.URL + "/", Token: serviceforge.NewSecret(token)}
+	s.client = &admin.Client{URL: s.server.URL + "/", Token: s.Token(t, serviceforge.Admin)}
 	return s
 }
 
@@ -177,6 +169,7 @@ func TestAPollIsHeldUntilThereIsNews(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	s := newStage(t)
+	token := s.client.Token.Reveal()
 	stranger := &admin.Client{URL: s.server.URL, Token: serviceforge.NewSecret("2-nope")}
 	_, err := stranger.Catalog(t.Context())
 	wantCode(t, err, serviceforge.Unauthorized)

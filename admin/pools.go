@@ -134,7 +134,13 @@ func (a *API) deleteOrphan(q *request) (any, error) {
 			return nil, serviceforge.Wrap(err, serviceforge.Invalid, "grace must be a duration such as 10m")
 		}
 	}
-	task, err := a.engine.DeleteStray(q.Context(), q.caller, query.Get("pool"), name, grace, query.Get("own") == "true")
+	own := query.Get("own") == "true"
+	if own {
+		if err := q.needs(admin); err != nil {
+			return nil, err
+		}
+	}
+	task, err := a.engine.DeleteStray(q.Context(), q.caller, query.Get("pool"), name, grace, own)
 	return OrphanDeleted{Task: task}, err
 }
 

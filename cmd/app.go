@@ -50,11 +50,9 @@ type App struct {
 	users     *users.Drivers
 	spiff     *releases.Spiff
 	engine    *orchestrator.Engine
-	tokens    tokenCache
 
 	brokerURL   string
 	etcdURL     string
-	newToken    bool
 	serverError chan error // a server that ended by itself
 
 	mu      sync.Mutex

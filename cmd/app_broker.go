@@ -27,7 +27,7 @@ import (
 // platform owns what the one platform credential and the operators create.
 const platform = "cc"
 
-// openStore opens the store, and makes the operator token at the first start.
+// openStore opens the store, and makes an operator token where that is wished.
 func (a *App) openStore(ctx context.Context) error {
 	keys, err := store.LoadKeyRing(filepath.Join(a.config.State, keyFile))
 	if err != nil {
@@ -42,17 +42,8 @@ func (a *App) openStore(ctx context.Context) error {
 		return err
 	}
 	a.onStop(func(context.Context) error { a.store.Close(); return nil })
-	path := filepath.Join(a.config.State, tokenFile)
-	if _, err := os.Stat(path); err == nil {
-		return nil
-	}
-	token, err := a.store.MakeToken(ctx, "1", "made at the first start")
-	if err != nil {
-		return err
-	}
-	a.newToken = true
-	if err := writePrivate(path, []byte(token.Reveal()+"\n")); err != nil {
-		return serviceforge.Wrap(err, serviceforge.Unprocessable, "the token cannot be written to %s", path)
+	if a.config.Bootstrap {
+		return a.bootstrap(ctx)
 	}
 	return nil
 }
@@ -203,7 +194,7 @@ func (a *App) faces() http.Handler {
 		Log:          a.log.With("part", "broker"),
 	})
 	pages := dashboard.New(dashboard.Options{Engine: a.engine, Authenticate: osb.Authenticate, Catalog: current, Log: a.log.With("part", "dashboard")})
-	operators := admin.New(admin.Options{Engine: a.engine, Catalog: current, Verify: a.verifyToken, Platform: platform, Log: a.log.With("part", "admin")})
+	operators := admin.New(admin.Options{Engine: a.engine, Catalog: current, Store: a.store, Platform: platform, Log: a.log.With("part", "admin")})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path := r.URL.EscapedPath()
 		switch {

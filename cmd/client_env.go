@@ -51,6 +51,7 @@ func addClientCommands(root *cobra.Command, env *clientEnv) {
 		newExplainCommand(env),
 		newRepairCommand(env),
 		newEngineCommand(env),
+		newTokenCommand(env),
 	)
 }
 
@@ -90,8 +91,14 @@ func (c *connection) client() (*admin.Client, error) {
 		return c.running()
 	}
 	if token.Empty() {
+		var err error
+		if token, err = c.env.netrcToken(address); err != nil {
+			return nil, err
+		}
+	}
+	if token.Empty() {
 		return nil, serviceforge.Errorf(serviceforge.Unauthorized,
-			"there is no token for %s: set %s, or use --token", address, tokenVariable)
+			"there is no token for %s: set %s, use --token, or give it as the password of that host in ~/.netrc", address, tokenVariable)
 	}
 	return &admin.Client{URL: address, Token: token}, nil
 }

@@ -24,23 +24,17 @@ type terminal struct {
 	*scene.Scene
 	t      *testing.T
 	server *httptest.Server
+	token  serviceforge.Secret // of an admin
 	env    map[string]string
 	stdin  string
 }
 
 func newTerminal(t *testing.T) *terminal {
 	t.Helper()
-	c := &terminal{Scene: scene.New(t), t: t, env: map[string]string{tokenVariable: "1-good"}}
-	c.server = httptest.NewServer(admin.New(admin.Options{
-		Engine:  c.Engine,
-		Catalog: c.Catalog,
-		Verify: func(_ context.Context, token string) (string, error) {
-			if token != "1-good" {
-				return "", serviceforge.Errorf(serviceforge.Unauthorized, "this token is not valid")
-			}
-			return "token 1", nil
-		},
-	}))
+	c := &terminal{Scene: scene.New(t), t: t}
+	c.token = c.Token(t, serviceforge.Admin)
+	c.env = map[string]string{tokenVariable: c.token.Reveal()}
+	c.server = httptest.NewServer(admin.New(admin.Options{Engine: c.Engine, Store: c.Store, Catalog: c.Catalog}))
 	t.Cleanup(c.server.Close)
 	c.env[urlVariable] = c.server.URL
 	return c
@@ -76,7 +70,7 @@ func (c *terminal) run(ctx context.Context, args ...string) (stdout, stderr stri
 			if state != "/state/of/dev" {
 				return "", serviceforge.Secret{}, errors.New("nothing there")
 			}
-			return c.server.URL, serviceforge.NewSecret("1-good"), nil
+			return c.server.URL, c.token, nil
 		},
 	})
 	var out, side buffer
@@ -297,13 +291,13 @@ func TestConnection(t *testing.T) {
 	c.fails("refuses the token", "catalog", "--token", "wrong")
 	c.env[tokenVariable] = ""
 	c.fails("there is no token for "+c.server.URL, "catalog")
-	c.ok("catalog", "--token", "1-good")
+	c.ok("catalog", "--token", c.token.Reveal())
 	c.env[urlVariable] = ""
 	c.fails("no broker was started in /default/state: start one with `serviceforge dev`", "catalog")
 	c.ok("catalog", "--state", "/state/of/dev")
 	c.env[stateVariable] = "/state/of/dev"
 	c.ok("catalog")
-	c.env[tokenVariable], c.env[urlVariable] = "1-good", c.server.URL
+	c.env[tokenVariable], c.env[urlVariable] = c.token.Reveal(), c.server.URL
 	c.server.Close()
 	c.fails("no broker answers at "+c.server.URL+": start one with `serviceforge dev`", "catalog")
 }

@@ -20,6 +20,8 @@ import (
 type Config struct {
 	State     string `mapstructure:"state" usage:"folder that holds everything ('DIR')"`
 	Ephemeral bool   `mapstructure:"ephemeral" usage:"use a temporary folder and remove everything at the end"`
+	// Bootstrap is harmless to leave on: there is at most one such token per folder.
+	Bootstrap bool   `mapstructure:"bootstrap" usage:"make an admin token in DIR/token, unless a valid one is there"`
 	Log       Log    `mapstructure:"log"`
 	Broker    Broker `mapstructure:"broker"`
 	BOSH      BOSH   `mapstructure:"bosh"`
@@ -92,6 +94,7 @@ func Default() Config {
 func Dev() Config {
 	c := Default()
 	c.Log.Level = "warn"
+	c.Bootstrap = true
 	c.Broker.Password = serviceforge.NewSecret("secret")
 	c.Broker.RequireAPIVersion = false
 	return c

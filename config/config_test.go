@@ -15,7 +15,7 @@ import (
 
 // samples gives a value for every setting that is not its default.
 var samples = map[string]string{
-	"state": "/tmp/x", "ephemeral": "true", "log.level": "debug", "log.format": "json",
+	"state": "/tmp/x", "ephemeral": "true", "bootstrap": "false", "log.level": "debug", "log.format": "json",
 	"broker.listen": "127.0.0.1:1", "broker.url": "https://b", "broker.username": "u", "broker.password": "canary",
 	"broker.require_api_version": "true", "bosh.listen": "127.0.0.1:2", "bosh.network": "127.9.0.0/24",
 	"bosh.username": "bu", "bosh.password": "canary", "bosh.config_server": "false", "bosh.local_dns": "true", "bosh.workers": "9",

@@ -28,6 +28,7 @@ const (
 	slotsKey      = root + "slots/"
 	poolsKey      = root + "pools/"
 	tokensKey     = root + "tokens/"
+	lastTokenKey  = root + "last_token"
 	leaderKey     = root + "leader"
 	brokerKey     = root + "broker"
 

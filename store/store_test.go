@@ -251,17 +251,8 @@ func TestNoSecretIsReadableOnDisk(t *testing.T) {
 	_, err = s.CreateBinding(t.Context(), &serviceforge.Binding{ID: "b", InstanceID: "i", Password: serviceforge.NewSecret("canary-password"),
 		Credentials: serviceforge.NewSecret("canary-credentials")}, i.Revision)
 	must(t, err)
-	token, err := s.MakeToken(t.Context(), "1", "test")
+	token, err := s.CreateToken(t.Context(), &store.Token{Description: "test", Role: serviceforge.Viewer})
 	must(t, err)
-	actor, err := s.VerifyToken(t.Context(), token)
-	must(t, err)
-	if actor != "token 1" {
-		t.Errorf("actor = %q", actor)
-	}
-	for _, wrong := range []string{"", "1", "1-00", "2-00", token.Reveal() + "0"} {
-		_, err = s.VerifyToken(t.Context(), serviceforge.NewSecret(wrong))
-		code(t, err, serviceforge.Unauthorized)
-	}
 	s.Close()
 	s.etcd.Close()
 	plain := 0

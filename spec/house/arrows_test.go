@@ -60,6 +60,8 @@ var foreign = map[string]string{
 	"github.com/cppforlife/go-semi-semantic": "localbosh/manifest",
 	"github.com/go-chi/chi":                  "admin broker localbosh/api",
 	"github.com/go-viper/mapstructure":       "config",
+	"github.com/hashicorp/golang-lru":        "admin",
+	"github.com/jdxcode/netrc":               "cmd",
 	"github.com/mandelsoft/spiff":            "releases",
 	"github.com/mattn/go-isatty":             "cmd",
 	"github.com/oklog/ulid":                  "cmd store",
@@ -74,7 +76,7 @@ var foreign = map[string]string{
 	"go.uber.org/zap":                        "store users demo", // the etcd client's logger
 	"golang.org/x/crypto":                    "store",
 	"golang.org/x/sys":                       "releases localbosh/blobs localbosh/deploy localbosh/render localbosh/vm",
-	"golang.org/x/time":                      "orchestrator",
+	"golang.org/x/time":                      "admin orchestrator",
 	"google.golang.org/grpc":                 "users releases/etcdserver",
 	"gopkg.in/yaml.v3":                       "infrastructure_pools releases localbosh/api localbosh/deploy localbosh/manifest localbosh/monit",
 }

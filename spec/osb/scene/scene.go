@@ -76,6 +76,14 @@ func New(t testing.TB) *Scene {
 // Catalog is what the faces are given.
 func (s *Scene) Catalog() *catalog.Catalog { return s.Menu }
 
+// Token makes an operator token.
+func (s *Scene) Token(t testing.TB, role serviceforge.Role) serviceforge.Secret {
+	t.Helper()
+	token, err := s.Store.CreateToken(t.Context(), &store.Token{Description: "scene", Role: role, CreatedAt: time.Now().UTC(), CreatedBy: "scene"})
+	must(t, err)
+	return token
+}
+
 // accessWithoutUsers makes credentials that need no user in a service.
 const accessWithoutUsers = `{"version": 1, "credentials": {"host": "127.1.2.3", "port": 2379,
 	"username": "serviceforge-user-name-Qm7tW2xK", "password": "serviceforge-user-password-Zr4cV9bN"}}`
