@@ -118,7 +118,8 @@ type use struct {
 
 // count adds an instance to its pool (sign 1) or takes it away (-1). Those that
 // wait to be placed count for the pool "". v.mu is held.
-func (v *view) count(s *Summary, sign int) {
+func (v *view) count(e *entry, sign int) {
+	s := e.summary()
 	if s.Pool == "" && !(s.Busy() && s.Kind == serviceforge.Provision) {
 		return
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/serviceforge/serviceforge"
 )
 
@@ -122,8 +124,11 @@ func (s *Store) encodeInstance(i *serviceforge.Instance) (string, error) {
 func (s *Store) decodeInstance(place string, data []byte, revision int64) (serviceforge.Instance, error) {
 	var r instanceRecord
 	var hidden instanceSecrets
-	unknown, err := s.decode(place, data, &r, &hidden)
+	unknown, err := decode(place, data, &r, instanceFields)
 	if err != nil {
+		return serviceforge.Instance{}, err
+	}
+	if err := s.unseal(place, r.Sealed, &hidden); err != nil {
 		return serviceforge.Instance{}, err
 	}
 	i := serviceforge.Instance{
@@ -176,8 +181,11 @@ func (s *Store) encodeBinding(b *serviceforge.Binding) (string, error) {
 func (s *Store) decodeBinding(place string, data []byte, revision int64) (serviceforge.Binding, error) {
 	var r bindingRecord
 	var hidden bindingSecrets
-	unknown, err := s.decode(place, data, &r, &hidden)
+	unknown, err := decode(place, data, &r, bindingFields)
 	if err != nil {
+		return serviceforge.Binding{}, err
+	}
+	if err := s.unseal(place, r.Sealed, &hidden); err != nil {
 		return serviceforge.Binding{}, err
 	}
 	return serviceforge.Binding{
@@ -213,54 +221,63 @@ func encode(place string, unknown map[string]json.RawMessage, record any) (strin
 	return string(data), nil
 }
 
-// decode reads a record and its secrets, and returns the fields it does not know.
-func (s *Store) decode(place string, data []byte, record, hidden any) (map[string]json.RawMessage, error) {
-	var h header
-	var all map[string]json.RawMessage
-	damaged := func(err error) error {
-		return serviceforge.Wrap(err, serviceforge.Internal, "the record %s is damaged", place)
-	}
-	if err := json.Unmarshal(data, &h); err != nil {
-		return nil, damaged(err)
-	}
-	if h.MinReader > recordVersion {
+// decode reads a record, whose type has the named fields, and returns the
+// fields it does not know.
+func decode(place string, data []byte, record any, known map[string]bool) (map[string]json.RawMessage, error) {
+	if needed := gjson.GetBytes(data, "min_reader").Int(); needed > recordVersion {
 		return nil, serviceforge.Errorf(serviceforge.Internal,
-			"the record %s was written by a newer version: it needs a reader of version %d, this one is %d", place, h.MinReader, recordVersion)
+			"the record %s was written by a newer version: it needs a reader of version %d, this one is %d", place, needed, recordVersion)
 	}
 	if err := json.Unmarshal(data, record); err != nil {
-		return nil, damaged(err)
+		return nil, damaged(place, err)
 	}
-	if err := json.Unmarshal(data, &all); err != nil {
-		return nil, damaged(err)
-	}
-	var closed sealed
-	if raw, ok := all["sealed"]; ok {
-		if err := json.Unmarshal(raw, &closed); err != nil {
-			return nil, damaged(err)
+	var unknown map[string]json.RawMessage
+	gjson.ParseBytes(data).ForEach(func(name, value gjson.Result) bool {
+		if !known[name.String()] {
+			if unknown == nil {
+				unknown = map[string]json.RawMessage{}
+			}
+			unknown[name.String()] = json.RawMessage(value.Raw)
 		}
-		plain, err := s.keys.open(place, closed)
-		if err != nil {
-			return nil, serviceforge.Wrap(err, serviceforge.Internal, "the secrets of %s cannot be opened", place)
-		}
-		if err := json.Unmarshal(plain, hidden); err != nil {
-			return nil, damaged(err)
-		}
-	}
-	forgetKnown(all, reflect.TypeOf(record).Elem())
-	if len(all) == 0 {
-		return nil, nil
-	}
-	return all, nil
+		return true
+	})
+	return unknown, nil
 }
 
-// forgetKnown deletes the JSON names of t's fields from all.
-func forgetKnown(all map[string]json.RawMessage, t reflect.Type) {
+// unseal reads a record's secrets; nil = it has none.
+func (s *Store) unseal(place string, closed *sealed, hidden any) error {
+	if closed == nil {
+		return nil
+	}
+	plain, err := s.keys.open(place, *closed)
+	if err != nil {
+		return serviceforge.Wrap(err, serviceforge.Internal, "the secrets of %s cannot be opened", place)
+	}
+	if err := json.Unmarshal(plain, hidden); err != nil {
+		return damaged(place, err)
+	}
+	return nil
+}
+
+func damaged(place string, err error) error {
+	return serviceforge.Wrap(err, serviceforge.Internal, "the record %s is damaged", place)
+}
+
+var (
+	instanceFields = fieldsOf(reflect.TypeFor[instanceRecord]())
+	bindingFields  = fieldsOf(reflect.TypeFor[bindingRecord]())
+)
+
+// fieldsOf returns the JSON names of t's fields.
+func fieldsOf(t reflect.Type) map[string]bool {
+	names := map[string]bool{}
 	for field := range t.Fields() {
 		if field.Anonymous {
-			forgetKnown(all, field.Type)
+			maps.Copy(names, fieldsOf(field.Type))
 			continue
 		}
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-		delete(all, name)
+		names[name] = true
 	}
+	return names
 }

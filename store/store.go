@@ -9,9 +9,11 @@ import (
 	"errors"
 	"log/slog"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/oklog/ulid/v2"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/serviceforge/serviceforge"
@@ -36,6 +38,10 @@ const (
 	// after which platforms give up, so that they get a 503 and try again.
 	requestTimeout = 5 * time.Second
 	retryAfter     = 5 * time.Second
+
+	// listPage is how many keys are read at a time: etcd walks all keys behind a
+	// page for each page (at 1,000 that cost more than the reading).
+	listPage = 5000
 )
 
 // Client is etcd's client, so that nobody else needs to import it.
@@ -150,6 +156,29 @@ func (s *Store) get(ctx context.Context, key string, options ...clientv3.OpOptio
 		return nil, unavailable(err)
 	}
 	return answer, nil
+}
+
+// pages reads everything under a prefix at one revision, which it returns. take
+// gets one page after the other; while it works, the next one is being read.
+func (s *Store) pages(ctx context.Context, prefix string, take func([]*mvccpb.KeyValue)) (at int64, err error) {
+	from, end := prefix, clientv3.GetPrefixRangeEnd(prefix)
+	var taking sync.WaitGroup
+	defer taking.Wait()
+	for {
+		answer, err := s.get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(listPage), clientv3.WithRev(at))
+		taking.Wait()
+		if err != nil {
+			return 0, err
+		}
+		if at == 0 {
+			at = answer.Header.Revision
+		}
+		taking.Go(func() { take(answer.Kvs) })
+		if !answer.More {
+			return at, nil
+		}
+		from = string(answer.Kvs[len(answer.Kvs)-1].Key) + "\x00"
+	}
 }
 
 func unavailable(err error) error {

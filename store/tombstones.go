@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/serviceforge/serviceforge"
@@ -53,13 +54,8 @@ func (s *Store) Tombstone(ctx context.Context, id string) (Tombstone, error) {
 // Tombstones lists all tombstones. Errors: Unavailable.
 func (s *Store) Tombstones(ctx context.Context) ([]Tombstone, error) {
 	var stones []Tombstone
-	from, end := tombstonesKey, clientv3.GetPrefixRangeEnd(tombstonesKey)
-	for {
-		answer, err := s.get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(listPage))
-		if err != nil {
-			return nil, err
-		}
-		for _, kv := range answer.Kvs {
+	_, err := s.pages(ctx, tombstonesKey, func(kvs []*mvccpb.KeyValue) {
+		for _, kv := range kvs {
 			var stone Tombstone
 			if err := json.Unmarshal(kv.Value, &stone); err != nil {
 				s.log.Error("a record in the store is damaged", "key", string(kv.Key), "error", err)
@@ -67,11 +63,8 @@ func (s *Store) Tombstones(ctx context.Context) ([]Tombstone, error) {
 			}
 			stones = append(stones, stone)
 		}
-		if !answer.More {
-			return stones, nil
-		}
-		from = string(answer.Kvs[len(answer.Kvs)-1].Key) + "\x00"
-	}
+	})
+	return stones, err
 }
 
 // lease makes an etcd lease, so that etcd itself forgets.

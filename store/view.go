@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"maps"
 	"slices"
@@ -13,45 +12,9 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
-
-	"github.com/serviceforge/serviceforge"
 )
 
-// Summary is what the in-memory view keeps of an instance: enough to answer
-// polls and lists, small enough for a hundred thousand of them (≤ 0.3 KB).
-type Summary struct {
-	ID, ServiceID, PlanID string
-	Platform              string
-	Deployment            string
-	Pool, Slot            string
-	State                 serviceforge.State
-	OperationID           string
-	Kind                  serviceforge.Kind
-	OperationState        serviceforge.OperationState
-	Step                  serviceforge.Step
-	Task                  int
-	Message               string
-	NotBefore             time.Time
-	StartedAt, CreatedAt  time.Time
-	Revision              int64
-}
-
-// Busy says that an operation is running.
-func (s *Summary) Busy() bool { return s.OperationState == serviceforge.InProgress }
-
-// SummaryOf returns what the view would keep of a record.
-func SummaryOf(i *serviceforge.Instance) Summary {
-	o := &i.Operation
-	return Summary{
-		ID: i.ID, ServiceID: i.ServiceID, PlanID: i.PlanID, Platform: i.Platform,
-		Deployment: i.Deployment, Pool: i.Pool, Slot: i.Slot, State: i.State,
-		OperationID: o.ID, Kind: o.Kind, OperationState: o.State, Step: o.Step, Task: o.Intent.Task,
-		Message: o.Message, NotBefore: o.NotBefore, StartedAt: o.StartedAt, CreatedAt: i.CreatedAt, Revision: i.Revision,
-	}
-}
-
 const (
-	listPage = 1000
 	// silence is how long the watch may say nothing, not even its regular
 	// progress note, before the view lists again.
 	silence = 15 * time.Second
@@ -66,7 +29,7 @@ type view struct {
 	done   chan struct{}
 
 	mu        sync.RWMutex
-	summaries map[string]Summary
+	summaries map[string]*entry
 	buried    map[string]int64 // deleted by us: id -> revision, until the watch has passed it
 	revision  int64            // everything up to here has been seen
 	feeds     map[*Feed]struct{}
@@ -76,7 +39,7 @@ type view struct {
 }
 
 func newView(s *Store) *view {
-	return &view{store: s, done: make(chan struct{}), summaries: map[string]Summary{},
+	return &view{store: s, done: make(chan struct{}), summaries: map[string]*entry{},
 		buried: map[string]int64{}, feeds: map[*Feed]struct{}{}, uses: map[string]*use{}, marks: map[string]PoolMark{}}
 }
 
@@ -111,28 +74,19 @@ func (v *view) run(ctx context.Context) {
 	}
 }
 
-// list reads all summaries at one revision, page by page.
+// list reads all summaries at one revision.
 func (v *view) list(ctx context.Context) error {
-	fresh := map[string]Summary{}
-	var at int64
-	from, end := instancesKey, clientv3.GetPrefixRangeEnd(instancesKey)
-	for {
-		answer, err := v.store.get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(listPage), clientv3.WithRev(at))
-		if err != nil {
-			return err
-		}
-		if at == 0 {
-			at = answer.Header.Revision
-		}
-		for _, kv := range answer.Kvs {
+	fresh := map[string]*entry{}
+	at, err := v.store.pages(ctx, instancesKey, func(kvs []*mvccpb.KeyValue) {
+		for _, kv := range kvs {
 			if s, ok := v.decode(kv); ok {
-				fresh[s.ID] = s
+				e := compact(&s)
+				fresh[e.id] = e
 			}
 		}
-		if !answer.More {
-			break
-		}
-		from = string(answer.Kvs[len(answer.Kvs)-1].Key) + "\x00"
+	})
+	if err != nil {
+		return err
 	}
 	marks, err := v.store.get(ctx, poolsKey, clientv3.WithPrefix(), clientv3.WithRev(at))
 	if err != nil {
@@ -144,8 +98,8 @@ func (v *view) list(ctx context.Context) error {
 	v.marks, v.marked = v.decodeMarks(marks.Kvs), at
 	clear(v.buried)
 	clear(v.uses)
-	for id, s := range fresh {
-		v.count(&s, 1)
+	for id, e := range fresh {
+		v.count(e, 1)
 		v.tell(id)
 	}
 	return nil
@@ -199,7 +153,7 @@ func (v *view) take(answer clientv3.WatchResponse) {
 		switch {
 		case event.Type == mvccpb.DELETE:
 			v.removeLocked(id, event.Kv.ModRevision)
-		case v.summaries[id].Revision >= event.Kv.ModRevision: // an own write: known already
+		case v.knows(id, event.Kv.ModRevision): // an own write
 		default:
 			if s, ok := v.decode(event.Kv); ok {
 				v.applyLocked(s)
@@ -216,32 +170,13 @@ func (v *view) seen() int64 {
 	return v.revision
 }
 
-// decode reads only what a summary needs; the secrets stay sealed.
+// decode makes an entry of a record; false = it is damaged, which the log tells.
 func (v *view) decode(kv *mvccpb.KeyValue) (Summary, bool) {
-	var r struct {
-		ID         string             `json:"id"`
-		ServiceID  string             `json:"service_id"`
-		PlanID     string             `json:"plan_id"`
-		Platform   string             `json:"platform"`
-		Deployment string             `json:"deployment"`
-		Pool       string             `json:"pool"`
-		Slot       string             `json:"slot"`
-		State      serviceforge.State `json:"state"`
-		Operation  operationRecord    `json:"operation"`
-		CreatedAt  time.Time          `json:"created_at"`
+	s, ok := decodeSummary(kv)
+	if !ok {
+		v.store.log.Error("a record in the store is damaged", "key", string(kv.Key))
 	}
-	if err := json.Unmarshal(kv.Value, &r); err != nil {
-		v.store.log.Error("a record in the store is damaged", "key", string(kv.Key), "error", err)
-		return Summary{}, false
-	}
-	return SummaryOf(&serviceforge.Instance{
-		ID: r.ID, ServiceID: r.ServiceID, PlanID: r.PlanID, Platform: r.Platform, Deployment: r.Deployment,
-		Pool: r.Pool, Slot: r.Slot, State: r.State, Operation: operationFromRecord(&r.Operation), CreatedAt: r.CreatedAt, Revision: kv.ModRevision,
-	}), true
-}
-
-func idOf(kv *mvccpb.KeyValue) string {
-	return unescape(strings.TrimPrefix(string(kv.Key), instancesKey))
+	return s, ok
 }
 
 // apply takes an own write from its transaction's answer, before the watch brings it.
@@ -252,15 +187,22 @@ func (v *view) apply(s Summary) {
 }
 
 func (v *view) applyLocked(s Summary) {
-	if s.Revision <= v.summaries[s.ID].Revision || s.Revision <= v.buried[s.ID] {
+	if v.knows(s.ID, s.Revision) {
 		return
 	}
 	if old, ok := v.summaries[s.ID]; ok {
-		v.count(&old, -1)
+		v.count(old, -1)
 	}
-	v.count(&s, 1)
-	v.summaries[s.ID] = s
-	v.tell(s.ID)
+	e := compact(&s)
+	v.count(e, 1)
+	v.summaries[e.id] = e
+	v.tell(e.id)
+}
+
+// knows says whether the view has seen a revision of an instance, or a newer one.
+func (v *view) knows(id string, revision int64) bool {
+	e, ok := v.summaries[id]
+	return ok && revision <= e.revision || revision <= v.buried[id]
 }
 
 func (v *view) remove(id string, revision int64) {
@@ -271,8 +213,8 @@ func (v *view) remove(id string, revision int64) {
 }
 
 func (v *view) removeLocked(id string, revision int64) {
-	if old, ok := v.summaries[id]; ok && old.Revision < revision {
-		v.count(&old, -1)
+	if old, ok := v.summaries[id]; ok && old.revision < revision {
+		v.count(old, -1)
 		delete(v.summaries, id)
 		v.tell(id)
 	}
@@ -290,13 +232,21 @@ func (v *view) tell(id string) {
 func (s *Store) Summary(id string) (summary Summary, found bool, seen int64) {
 	s.view.mu.RLock()
 	defer s.view.mu.RUnlock()
-	summary, found = s.view.summaries[id]
+	e, found := s.view.summaries[id]
+	if found {
+		summary = e.summary()
+	}
 	return summary, found, s.view.revision
 }
 
 // Summaries lists everything in memory, by id.
 func (s *Store) Summaries() []Summary {
 	s.view.mu.RLock()
-	defer s.view.mu.RUnlock()
-	return slices.SortedFunc(maps.Values(s.view.summaries), func(a, b Summary) int { return strings.Compare(a.ID, b.ID) })
+	all := make([]Summary, 0, len(s.view.summaries))
+	for _, e := range s.view.summaries {
+		all = append(all, e.summary())
+	}
+	s.view.mu.RUnlock()
+	slices.SortFunc(all, func(a, b Summary) int { return strings.Compare(a.ID, b.ID) })
+	return all
 }

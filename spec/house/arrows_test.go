@@ -71,6 +71,7 @@ var foreign = map[string]string{
 	"github.com/spf13/pflag":                 "cmd config",
 	"github.com/spf13/viper":                 "cmd config",
 	"github.com/tetratelabs/wazero":          "localbosh/render",
+	"github.com/tidwall/gjson":               "store", // a summary out of a record, without decoding the rest
 	"go.etcd.io/etcd":                        "store users demo releases/etcdserver",
 	"go.etcd.io/etcd/server":                 "store releases/etcdserver",
 	"go.uber.org/zap":                        "store users demo", // the etcd client's logger

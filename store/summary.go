@@ -1,0 +1,176 @@
+package store
+
+import (
+	"strings"
+	"time"
+	"unique"
+
+	"github.com/tidwall/gjson"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/serviceforge/serviceforge"
+)
+
+// Summary is what memory knows of an instance: enough to answer polls and lists.
+type Summary struct {
+	ID, ServiceID, PlanID string
+	Platform              string
+	Deployment            string
+	Pool, Slot            string
+	State                 serviceforge.State
+	OperationID           string
+	Kind                  serviceforge.Kind
+	OperationState        serviceforge.OperationState
+	Step                  serviceforge.Step
+	Task                  int
+	Message               string
+	NotBefore             time.Time
+	StartedAt, CreatedAt  time.Time
+	Revision              int64
+}
+
+// Busy says that an operation is running.
+func (s *Summary) Busy() bool { return s.OperationState == serviceforge.InProgress }
+
+// SummaryOf returns what the view would keep of a record.
+func SummaryOf(i *serviceforge.Instance) Summary {
+	o := &i.Operation
+	return Summary{
+		ID: i.ID, ServiceID: i.ServiceID, PlanID: i.PlanID, Platform: i.Platform,
+		Deployment: i.Deployment, Pool: i.Pool, Slot: i.Slot, State: i.State,
+		OperationID: o.ID, Kind: o.Kind, OperationState: o.State, Step: o.Step, Task: o.Intent.Task,
+		Message: o.Message, NotBefore: o.NotBefore, StartedAt: o.StartedAt, CreatedAt: i.CreatedAt, Revision: i.Revision,
+	}
+}
+
+// entry is a summary as the view keeps it, small enough for a hundred thousand
+// of them (0.2 KB): words that many have in common are kept once.
+type entry struct {
+	words                          unique.Handle[words]
+	seldom                         *seldom // nil = nothing of it is set
+	id, deployment, operation      string
+	task                           int
+	startedAt, createdAt, revision int64 // times in Unix nanoseconds; 0 = none
+}
+
+type words struct {
+	serviceID, planID, platform, pool string
+	state                             serviceforge.State
+	kind                              serviceforge.Kind
+	operationState                    serviceforge.OperationState
+	step                              serviceforge.Step
+}
+
+type seldom struct {
+	slot, message string
+	notBefore     time.Time
+}
+
+// compact makes an entry; it keeps no string of the summary alive, which may be
+// a piece of a whole record.
+func compact(s *Summary) *entry {
+	e := &entry{
+		words: unique.Make(words{serviceID: s.ServiceID, planID: s.PlanID, platform: s.Platform, pool: s.Pool,
+			state: s.State, kind: s.Kind, operationState: s.OperationState, step: s.Step}),
+		deployment: strings.Clone(s.Deployment), operation: strings.Clone(s.OperationID), task: s.Task,
+		startedAt: nanos(s.StartedAt), createdAt: nanos(s.CreatedAt), revision: s.Revision,
+	}
+	if prefix, ok := strings.CutSuffix(e.deployment, s.ID); ok {
+		e.id = e.deployment[len(prefix):]
+	} else {
+		e.id = strings.Clone(s.ID)
+	}
+	if s.Slot != "" || s.Message != "" || !s.NotBefore.IsZero() {
+		e.seldom = &seldom{slot: strings.Clone(s.Slot), message: strings.Clone(s.Message), notBefore: s.NotBefore}
+	}
+	return e
+}
+
+// summary undoes compact.
+func (e *entry) summary() Summary {
+	w := e.words.Value()
+	s := Summary{
+		ID: e.id, ServiceID: w.serviceID, PlanID: w.planID, Platform: w.platform, Deployment: e.deployment, Pool: w.pool,
+		State: w.state, OperationID: e.operation, Kind: w.kind, OperationState: w.operationState, Step: w.step, Task: e.task,
+		StartedAt: instant(e.startedAt), CreatedAt: instant(e.createdAt), Revision: e.revision,
+	}
+	if e.seldom != nil {
+		s.Slot, s.Message, s.NotBefore = e.seldom.slot, e.seldom.message, e.seldom.notBefore
+	}
+	return s
+}
+
+func nanos(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func instant(nanos int64) time.Time {
+	if nanos == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, nanos).UTC()
+}
+
+// decodeSummary reads only what a summary needs of a record, a tenth of what it
+// costs to decode all of it; the secrets stay sealed. Its strings are pieces of
+// the record. false = the record is damaged.
+func decodeSummary(kv *mvccpb.KeyValue) (Summary, bool) {
+	s := Summary{Revision: kv.ModRevision}
+	gjson.ParseBytes(kv.Value).ForEach(func(name, value gjson.Result) bool {
+		switch name.Str {
+		case "id":
+			s.ID = value.String()
+		case "service_id":
+			s.ServiceID = value.String()
+		case "plan_id":
+			s.PlanID = value.String()
+		case "platform":
+			s.Platform = value.String()
+		case "deployment":
+			s.Deployment = value.String()
+		case "pool":
+			s.Pool = value.String()
+		case "slot":
+			s.Slot = value.String()
+		case "state":
+			s.State = serviceforge.State(value.String())
+		case "operation":
+			s.takeOperation(value)
+		case "created_at":
+			s.CreatedAt = value.Time()
+		}
+		return true
+	})
+	return s, s.ID == idOf(kv) && s.State != "" && s.OperationState != ""
+}
+
+func (s *Summary) takeOperation(operation gjson.Result) {
+	operation.ForEach(func(name, value gjson.Result) bool {
+		switch name.Str {
+		case "id":
+			s.OperationID = value.String()
+		case "kind":
+			s.Kind = serviceforge.Kind(value.String())
+		case "state":
+			s.OperationState = serviceforge.OperationState(value.String())
+		case "step":
+			s.Step = serviceforge.Step(value.String())
+		case "message":
+			s.Message = value.String()
+		case "intent":
+			s.Task = int(value.Get("task").Int())
+		case "not_before":
+			s.NotBefore = value.Time()
+		case "started_at":
+			s.StartedAt = value.Time()
+		}
+		return true
+	})
+}
+
+func idOf(kv *mvccpb.KeyValue) string {
+	return unescape(strings.TrimPrefix(string(kv.Key), instancesKey))
+}
