@@ -150,8 +150,8 @@ func (a *App) loadPools() error {
 	}
 	a.directors = map[string]orchestrator.Director{}
 	for _, pool := range all {
-		client, err := bosh.New(bosh.Options{URL: pool.Director.URL, CA: pool.Director.CA,
-			Username: pool.Director.Username, Password: pool.Director.Password})
+		d := pool.Director
+		client, err := bosh.New(bosh.Options{URL: d.URL, CA: d.CA, Username: d.Username, Password: d.Password, UAA: bosh.UAA(d.UAA)})
 		if err != nil {
 			return serviceforge.Wrap(err, serviceforge.Invalid, "pool %s: %s", pool.Name, serviceforge.MessageOf(err))
 		}

@@ -49,10 +49,18 @@ type fileSlot struct {
 }
 
 type fileDirector struct {
-	URL      string `yaml:"url"`
-	CA       string `yaml:"ca"`
-	Username string `yaml:"username"`
-	Password string `yaml:"password"`
+	URL      string  `yaml:"url"`
+	CA       string  `yaml:"ca"`
+	Username string  `yaml:"username"`
+	Password string  `yaml:"password"`
+	UAA      fileUAA `yaml:"uaa"`
+}
+
+type fileUAA struct {
+	URL          string `yaml:"url"`
+	CA           string `yaml:"ca"`
+	Client       string `yaml:"client"`
+	ClientSecret string `yaml:"client_secret"`
 }
 
 var (
@@ -98,6 +106,10 @@ func (f *file) pool() (Pool, error) {
 		Director: Director{
 			URL: in.Director.URL, CA: in.Director.CA,
 			Username: in.Director.Username, Password: serviceforge.NewSecret(in.Director.Password),
+			UAA: UAA{
+				URL: in.Director.UAA.URL, CA: in.Director.UAA.CA,
+				Client: in.Director.UAA.Client, Secret: serviceforge.NewSecret(in.Director.UAA.ClientSecret),
+			},
 		},
 		AZs: in.AZs, Network: in.Network,
 		VMTypes: in.VMTypes, DiskTypes: in.DiskTypes,
@@ -166,6 +178,9 @@ func (p Pool) check() error {
 	case p.MaxInFlight < 1 || p.Weight < 0 || p.Capacity < 0:
 		return bad("max_in_flight must be at least 1, weight and capacity at least 0")
 	}
+	if problem := p.Director.problem(); problem != "" {
+		return bad("director: " + problem)
+	}
 	for os, version := range p.Stemcells {
 		if version == "" || version == "latest" {
 			return bad("stemcell " + os + " needs an exact version")
@@ -182,4 +197,21 @@ func (p Pool) check() error {
 		seen[s.Name] = true
 	}
 	return nil
+}
+
+// problem says what is wrong with how a director is reached; "" = nothing.
+func (d Director) problem() string {
+	withUAA := d.UAA.Client != "" || !d.UAA.Secret.Empty() || d.UAA.URL != "" || d.UAA.CA != ""
+	basic := d.Username != "" || !d.Password.Empty()
+	switch {
+	case withUAA && basic:
+		return "it takes either username and password or uaa, not both: leave one of them out"
+	case withUAA && (d.UAA.Client == "" || d.UAA.Secret.Empty()):
+		return "uaa needs client and client_secret"
+	case basic && (d.Username == "" || d.Password.Empty()):
+		return "username and password go together"
+	case (withUAA || basic || d.CA != "") && d.URL == "":
+		return "url is missing"
+	}
+	return ""
 }

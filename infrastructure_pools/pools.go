@@ -76,13 +76,23 @@ func (p *Pool) Place(n int) string {
 	return strconv.Itoa(n + 1)
 }
 
-// Director says how to reach a BOSH director. All fields are empty in pools
-// whose director is given elsewhere (the embedded one of dev).
+// Director says how to reach a BOSH director: as a user, or as a client of its
+// UAA. All fields are empty in pools whose director is given elsewhere (the
+// embedded one of dev).
 type Director struct {
 	URL      string
 	CA       string // PEM
-	Username string // user or UAA client
+	Username string
 	Password serviceforge.Secret
+	UAA      UAA
+}
+
+// UAA says how to get tokens for a director.
+type UAA struct {
+	URL    string // empty = the one that the director names
+	CA     string // PEM; empty = the director's
+	Client string // empty = the director takes a user
+	Secret serviceforge.Secret
 }
 
 // State says what a pool takes.

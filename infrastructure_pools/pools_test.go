@@ -73,6 +73,29 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+func TestHowADirectorIsReached(t *testing.T) {
+	for director, want := range map[string]string{
+		"{url: https://d:25555, username: u, password: p}":                               "",
+		"{url: https://d:25555, uaa: {client: c, client_secret: s}}":                     "",
+		"{url: https://d, uaa: {url: https://u, ca: x, client: c, client_secret: s}}":    "",
+		"{url: https://d, username: u, password: p, uaa: {client: c, client_secret: s}}": "either username and password or uaa, not both",
+		"{url: https://d, password: p, uaa: {client: c, client_secret: s}}":              "not both",
+		"{url: https://d, uaa: {client: c}}":                                             "uaa needs client and client_secret",
+		"{url: https://d, uaa: {url: https://u}}":                                        "uaa needs client and client_secret",
+		"{url: https://d, uaa: {client: c, client_secret: s, secret: x}}":                "field secret not found",
+		"{url: https://d, username: u}":                                                  "username and password go together",
+		"{username: u, password: p}":                                                     "url is missing",
+	} {
+		p, err := pools.Parse([]byte(minimal + "  director: " + director + "\n"))
+		switch {
+		case want != "" && (serviceforge.CodeOf(err) != serviceforge.Invalid || !strings.Contains(err.Error(), want)):
+			t.Errorf("%s: got %v, want %s", director, err, want)
+		case want == "" && (err != nil || p.Director.URL == "" || (p.Director.Username == "") == (p.Director.UAA.Client == "")):
+			t.Errorf("%s: %+v, %v", director, p.Director, err)
+		}
+	}
+}
+
 func TestErrorsKeepSecrets(t *testing.T) {
 	_, err := pools.Parse([]byte(minimal + "  director: {password: [s3cr3t]}\n  max_in_flight: s3cr3t\n"))
 	if err == nil || strings.Contains(err.Error(), "s3cr3t") {

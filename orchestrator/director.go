@@ -57,6 +57,10 @@ type Inventory interface {
 type Info struct {
 	Name, UUID, Version string
 	User                string // whom it takes us for; "" = our credentials are not good
+	UAA                 bool   // it takes tokens of a UAA, and no passwords
+	// Scopes are what our token allows, e.g. "bosh.teams.forge.admin"; none
+	// where the director takes passwords.
+	Scopes []string
 }
 
 // TaskQuery selects tasks; zero fields do not select.

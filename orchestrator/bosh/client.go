@@ -23,19 +23,21 @@ const (
 	idleFor     = 5 * time.Minute
 )
 
-// Options say how to reach a director.
+// Options say how to reach a director: with a username and a password, or as a
+// client of its UAA.
 type Options struct {
 	URL      string // https://host:port
 	CA       string // PEM; empty = the system's
 	Username string
 	Password serviceforge.Secret
+	UAA      UAA              // with a Client, it is used instead of the username
+	Now      func() time.Time // nil = time.Now
 }
 
 // Client talks to one director. It is safe for concurrent use.
 type Client struct {
 	endpoint string
-	username string
-	password serviceforge.Secret
+	login    login
 	http     *http.Client
 	quiet    boshlog.Logger // bosh-cli's debug log dumps bodies: it gets none
 }
@@ -46,28 +48,44 @@ func New(o Options) (*Client, error) {
 	if err != nil || u.Scheme != "https" || u.Host == "" {
 		return nil, serviceforge.Wrap(err, serviceforge.Invalid, "the director's URL must look like https://host:25555")
 	}
+	c := &Client{endpoint: "https://" + u.Host, quiet: boshlog.NewLogger(boshlog.LevelNone)}
+	if c.http, err = newHTTP(o.CA, "director "+u.Host); err != nil {
+		return nil, err
+	}
+	if o.UAA.Client == "" {
+		c.login = newBasic(o.Username, o.Password)
+		return c, nil
+	}
+	c.login, err = newUAA(c, o)
+	return c, err
+}
+
+// newHTTP makes a client that trusts the CA (PEM; empty = the system's) of a
+// server, keeps a bounded number of connections, and follows nothing.
+func newHTTP(ca, of string) (*http.Client, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if o.CA != "" {
+	if ca != "" {
 		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM([]byte(o.CA)) {
-			return nil, serviceforge.Errorf(serviceforge.Invalid, "the CA of director %s is not a PEM certificate", u.Host)
+		if !config.RootCAs.AppendCertsFromPEM([]byte(ca)) {
+			return nil, serviceforge.Errorf(serviceforge.Invalid, "the CA of %s is not a PEM certificate", of)
 		}
 	}
-	return &Client{
-		endpoint: "https://" + u.Host, username: o.Username, password: o.Password,
-		http: &http.Client{
-			Transport: &http.Transport{
-				Proxy: http.ProxyFromEnvironment, TLSClientConfig: config,
-				MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections, IdleConnTimeout: idleFor,
-			},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy: http.ProxyFromEnvironment, TLSClientConfig: config,
+			MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections, IdleConnTimeout: idleFor,
 		},
-		quiet: boshlog.NewLogger(boshlog.LevelNone),
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, nil
 }
 
 // Close drops idle connections.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+func (c *Client) Close() {
+	c.http.CloseIdleConnections()
+	if u, ok := c.login.(*uaa); ok {
+		u.http.CloseIdleConnections()
+	}
+}
 
 // call prepares one request with ctx; what came back is kept in the transport.
 func (c *Client) call(ctx context.Context, contextID string) (director.ClientRequest, *transport) {

@@ -18,10 +18,14 @@ func get[T any](ctx context.Context, c *Client, path, doing string) (T, error) {
 	return answer, t.translate(err, doing)
 }
 
-// Info asks the director who it is.
+// Info asks the director who it is, and what we are to it.
 func (c *Client) Info(ctx context.Context) (orchestrator.Info, error) {
-	answer, err := get[director.InfoResp](ctx, c, "/info", "asking who the director is")
-	return orchestrator.Info{Name: answer.Name, UUID: answer.UUID, Version: answer.Version, User: answer.User}, err
+	answer, g, err := c.whoWeAre(ctx)
+	told := orchestrator.Info{Name: answer.Name, UUID: answer.UUID, Version: answer.Version, User: answer.User, UAA: answer.Auth.Type == authUAA}
+	if g != nil {
+		told.Scopes = g.scopes
+	}
+	return told, err
 }
 
 // Deployments lists the names of deployments, and nothing else of them.

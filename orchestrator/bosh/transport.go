@@ -22,16 +22,18 @@ type transport struct {
 	client *Client
 	wait   time.Duration // RFC 7240 "Prefer: wait"; directors that do not know it answer at once
 	status int           // of the answer; 0 = none came
+
+	grant   *grant // what the request carried
+	refusal error  // why we are not let in, where more is known than the status
 }
 
-// Do sends the request once.
+// Do sends the request once; see enter.
 func (t *transport) Do(request *http.Request) (*http.Response, error) {
 	request = request.WithContext(t.ctx)
-	request.SetBasicAuth(t.client.username, t.client.password.Reveal())
 	if t.wait > 0 {
 		request.Header.Set("Prefer", fmt.Sprintf("wait=%d", int(t.wait.Seconds())))
 	}
-	response, err := t.client.http.Do(request)
+	response, err := t.enter(request)
 	if err != nil {
 		return nil, err
 	}
@@ -45,8 +47,7 @@ func (t *transport) Do(request *http.Request) (*http.Response, error) {
 // taskOf turns "302 Location: https://any/tasks/N" into "200 {"id":N}". The
 // Location is built from our Host header: only its path counts (WIRE.md).
 func taskOf(response *http.Response) (*http.Response, error) {
-	_, _ = io.Copy(io.Discard, response.Body) // lets the connection be used again
-	_ = response.Body.Close()
+	finish(response)
 	location, err := url.Parse(response.Header.Get("Location"))
 	if err != nil {
 		return nil, fmt.Errorf("the director redirects to nowhere: %w", err)
@@ -64,8 +65,11 @@ func taskOf(response *http.Response) (*http.Response, error) {
 
 // translate makes our error of bosh-cli's: what matters is the status.
 func (t *transport) translate(err error, doing string) error {
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
+	case t.refusal != nil:
+		return serviceforge.Wrap(fmt.Errorf("%s: %s", doing, serviceforge.DetailOf(t.refusal)), serviceforge.Unavailable, "%s", t.refusal)
 	}
 	code, message := serviceforge.Unprocessable, "the director refused"
 	switch {

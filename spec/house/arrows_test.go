@@ -76,6 +76,7 @@ var foreign = map[string]string{
 	"go.etcd.io/etcd/server":                 "store releases/etcdserver",
 	"go.uber.org/zap":                        "store users demo", // the etcd client's logger
 	"golang.org/x/crypto":                    "store",
+	"golang.org/x/oauth2":                    "orchestrator/bosh",
 	"golang.org/x/sys":                       "releases localbosh/blobs localbosh/deploy localbosh/render localbosh/vm",
 	"golang.org/x/time":                      "admin orchestrator",
 	"google.golang.org/grpc":                 "users releases/etcdserver",
