@@ -3,6 +3,7 @@ package admin
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -146,6 +147,10 @@ func send[T any](ctx context.Context, c *Client, method, path string, body any) 
 	if err != nil {
 		if ctx.Err() != nil {
 			return answer, ctx.Err()
+		}
+		if _, untrusted := errors.AsType[*tls.CertificateVerificationError](err); untrusted {
+			return answer, serviceforge.Wrap(err, serviceforge.Unavailable,
+				"the certificate of the broker at %s is not trusted: name the CA's with --ca-cert", c.URL)
 		}
 		return answer, serviceforge.Wrap(err, serviceforge.Unavailable, "no broker answers at %s", c.URL)
 	}

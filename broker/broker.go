@@ -8,7 +8,6 @@ package broker
 
 import (
 	"log/slog"
-	"net/http"
 	"sync/atomic"
 
 	"github.com/go-chi/chi/v5"
@@ -27,8 +26,11 @@ type Options struct {
 	// Catalog returns the present catalog. A changed catalog is another pointer;
 	// the value behind a pointer never changes.
 	Catalog func() *catalog.Catalog
-	// Credentials are the platforms that may call. Each sees only instances made through it.
+	// Credentials are the platforms that may call at first (SetCredentials). Each
+	// sees only instances made through it.
 	Credentials []Credential
+	// RateLimit is how many requests a second each credential may make; 0 = any number.
+	RateLimit int
 	// RequireAPIVersion refuses requests without X-Broker-API-Version, and
 	// DELETE requests without service_id, plan_id and accepts_incomplete. Without
 	// it they pass, as in 2014.
@@ -47,7 +49,8 @@ type Options struct {
 type Broker struct {
 	engine            *orchestrator.Engine
 	catalog           func() *catalog.Catalog
-	platforms         platforms
+	platforms         atomic.Pointer[platforms]
+	rateLimit         int
 	requireAPIVersion bool
 	dashboardURL      func(string) string
 	log               *slog.Logger
@@ -62,7 +65,7 @@ func New(o Options) *Broker {
 	b := &Broker{
 		engine:            o.Engine,
 		catalog:           o.Catalog,
-		platforms:         newPlatforms(o.Credentials),
+		rateLimit:         o.RateLimit,
 		requireAPIVersion: o.RequireAPIVersion,
 		dashboardURL:      o.DashboardURL,
 		log:               o.Log,
@@ -77,18 +80,13 @@ func New(o Options) *Broker {
 	if b.dashboardURL == nil {
 		b.dashboardURL = func(string) string { return "" }
 	}
+	b.SetCredentials(o.Credentials)
 	router := chi.NewRouter()
 	router.NotFound(b.noRoute)
 	router.MethodNotAllowed(b.wrongMethod)
 	brokerapi.AttachRoutes(router, verbs{b}, newLager(b.log))
 	b.router = router
 	return b
-}
-
-// Authenticate checks a request's basic authentication against the platform
-// credentials and returns the platform's name.
-func (b *Broker) Authenticate(r *http.Request) (platform string, ok bool) {
-	return b.platforms.authenticate(r)
 }
 
 // verbs is the Broker as brokerapi calls it: one method per OSB endpoint, each

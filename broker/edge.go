@@ -45,10 +45,14 @@ func (b *Broker) serve(c *call, r *http.Request, route *chi.Context) {
 	if identity := r.Header.Get(requestIdentityHeader); identity != "" {
 		header.Set(requestIdentityHeader, identity)
 	}
-	platform, ok := b.platforms.authenticate(r)
-	if !ok {
+	platform := b.platforms.Load().authenticate(r)
+	if platform == nil {
 		header.Set("WWW-Authenticate", `Basic realm="ServiceForge", charset="UTF-8"`)
 		b.fail(c, serviceforge.Errorf(serviceforge.Unauthorized, "wrong or missing user name and password"))
+		return
+	}
+	if err := platform.admit(r); err != nil {
+		b.fail(c, err)
 		return
 	}
 	if err := b.checkVersion(r); err != nil {
@@ -59,7 +63,7 @@ func (b *Broker) serve(c *call, r *http.Request, route *chi.Context) {
 		b.serveCatalog(c.answer, r)
 		return
 	}
-	c.caller = orchestrator.Caller{Platform: platform, Actor: "platform " + platform, Identity: identityOf(r)}
+	c.caller = orchestrator.Caller{Platform: platform.name, Actor: "platform " + platform.name, Identity: identityOf(r)}
 	if err := b.prepare(c, r); err != nil {
 		b.fail(c, err)
 		return

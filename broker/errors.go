@@ -67,6 +67,8 @@ func ruleFor(code serviceforge.Code) rule {
 		return rule{status: http.StatusUnprocessableEntity, key: "AsyncRequired", description: asyncSentence, action: "async-required"}
 	case serviceforge.Unprocessable, serviceforge.Exhausted:
 		return rule{status: http.StatusUnprocessableEntity, action: "unprocessable"}
+	case serviceforge.TooMany:
+		return rule{status: http.StatusTooManyRequests, action: "too-many"}
 	case serviceforge.Unavailable:
 		return rule{status: http.StatusServiceUnavailable, action: "unavailable"}
 	}

@@ -1,15 +1,15 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"slices"
 	"sync"
-	"time"
+	"sync/atomic"
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/catalog"
@@ -21,9 +21,6 @@ import (
 	"github.com/serviceforge/serviceforge/store"
 	"github.com/serviceforge/serviceforge/users"
 )
-
-// stopTimeout bounds how long requests under way are waited for.
-const stopTimeout = 10 * time.Second
 
 // Parts says which parts of the program run in this process.
 type Parts struct {
@@ -50,6 +47,10 @@ type App struct {
 	users     *users.Drivers
 	spiff     *releases.Spiff
 	engine    *orchestrator.Engine
+
+	files    []*config.File // read again when they change
+	ready    readiness
+	draining atomic.Bool
 
 	brokerURL   string
 	etcdURL     string
@@ -93,15 +94,22 @@ func (a *App) start(ctx context.Context) error {
 		a.onStop(func(context.Context) error { unlock(); return nil })
 	}
 	var listener net.Listener
+	var certificates *identity
+	var local string // URL of the broker on this machine
 	var err error
 	if a.parts.Web { // first: a taken port should cost nothing
 		if listener, err = listen(a.config.Broker.Listen, "--listen HOST:PORT"); err != nil {
 			return err
 		}
 		a.onStop(func(context.Context) error { _ = listener.Close(); return nil })
-		if a.brokerURL = a.config.Broker.URL; a.brokerURL == "" {
-			a.brokerURL = "http://" + listener.Addr().String()
+		if certificates, err = a.identify(); err != nil {
+			return err
 		}
+		local = "http://" + listener.Addr().String()
+		if certificates != nil {
+			local = "https://" + listener.Addr().String()
+		}
+		a.brokerURL = cmp.Or(a.config.Broker.URL, local)
 	}
 	if a.parts.BOSH || a.parts.Web {
 		if a.program, err = installProgram(a.config.State); err != nil {
@@ -125,9 +133,14 @@ func (a *App) start(ctx context.Context) error {
 		if err := a.startEngine(); err != nil {
 			return err
 		}
-		a.serveHTTP(listener)
+		faces, err := a.faces()
+		if err != nil {
+			return err
+		}
+		a.followFiles()
+		a.serveHTTP(listener, faces, certificates)
 		return writeEndpoint(a.config.State, brokerFile, brokerEndpoint{
-			URL: "http://" + listener.Addr().String(), Username: a.config.Broker.Username, Password: a.config.Broker.Password.Reveal(),
+			URL: local, Username: a.config.Broker.Username, Password: a.config.Broker.Password.Reveal(),
 		})
 	}
 	return nil
@@ -195,26 +208,4 @@ func cause(err error) error {
 		}
 		err = inner
 	}
-}
-
-// serveHTTP serves the faces until Stop, which lets requests under way finish.
-func (a *App) serveHTTP(listener net.Listener) {
-	server := &http.Server{
-		Handler: a.faces(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
-	}
-	go func() {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			a.serverError <- serviceforge.Wrap(err, serviceforge.Internal, "the broker's HTTP server ended: %v", err)
-		}
-	}()
-	a.onStop(func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, stopTimeout)
-		defer cancel()
-		if server.Shutdown(ctx) != nil {
-			return server.Close()
-		}
-		return nil
-	})
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/serviceforge/serviceforge/admin"
 	"github.com/serviceforge/serviceforge/broker"
 	"github.com/serviceforge/serviceforge/catalog"
+	"github.com/serviceforge/serviceforge/config"
 	"github.com/serviceforge/serviceforge/dashboard"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/orchestrator"
@@ -24,7 +25,8 @@ import (
 	"github.com/serviceforge/serviceforge/users"
 )
 
-// platform owns what the one platform credential and the operators create.
+// platform is the one whose credential is in the settings. The first platform
+// owns what operators create.
 const platform = "cc"
 
 // openStore opens the store, and makes an operator token where that is wished.
@@ -183,18 +185,52 @@ func (a *App) localPool() (pools.Pool, error) {
 	return pool, nil
 }
 
+// followPlatforms keeps osb's credentials what settings and file say, and
+// returns the name of the first platform.
+func (a *App) followPlatforms(osb *broker.Broker) (first string, err error) {
+	b := a.config.Broker
+	var own []config.Platform
+	if !b.Password.Empty() {
+		own = []config.Platform{{Name: platform, Username: b.Username, Password: b.Password}}
+	}
+	apply := func(all []config.Platform) {
+		first = all[0].Name
+		credentials := make([]broker.Credential, 0, len(all))
+		for _, p := range all {
+			credentials = append(credentials, broker.Credential(p))
+		}
+		osb.SetCredentials(credentials)
+	}
+	if b.Platforms == "" {
+		apply(own)
+		return first, nil
+	}
+	err = a.follow(&config.File{Paths: []string{b.Platforms}, Private: true, Apply: func(contents [][]byte) error {
+		all, err := config.ParsePlatforms(contents[0], own...)
+		if err != nil {
+			return serviceforge.Wrap(err, serviceforge.Invalid, "%s: %s", b.Platforms, serviceforge.MessageOf(err))
+		}
+		apply(all)
+		return nil
+	}})
+	return first, err
+}
+
 // faces is the handler of everything the broker serves. The faces read escaped
 // paths, so no ServeMux may clean them before.
-func (a *App) faces() http.Handler {
+func (a *App) faces() (http.Handler, error) {
 	current := func() *catalog.Catalog { return a.catalog }
 	osb := broker.New(broker.Options{
-		Engine: a.engine, Catalog: current, RequireAPIVersion: a.config.Broker.RequireAPIVersion,
-		Credentials:  []broker.Credential{{Name: platform, Username: a.config.Broker.Username, Password: a.config.Broker.Password}},
+		Engine: a.engine, Catalog: current, RequireAPIVersion: a.config.Broker.RequireAPIVersion, RateLimit: a.config.Broker.RateLimit,
 		DashboardURL: func(id string) string { return a.brokerURL + "/service_instances/" + url.PathEscape(id) },
 		Log:          a.log.With("part", "broker"),
 	})
+	owner, err := a.followPlatforms(osb)
+	if err != nil {
+		return nil, err
+	}
 	pages := dashboard.New(dashboard.Options{Engine: a.engine, Authenticate: osb.Authenticate, Catalog: current, Log: a.log.With("part", "dashboard")})
-	operators := admin.New(admin.Options{Engine: a.engine, Catalog: current, Store: a.store, Platform: platform, Log: a.log.With("part", "admin")})
+	operators := admin.New(admin.Options{Engine: a.engine, Catalog: current, Store: a.store, Platform: owner, Log: a.log.With("part", "admin")})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path := r.URL.EscapedPath()
 		switch {
@@ -204,10 +240,12 @@ func (a *App) faces() http.Handler {
 			operators.ServeHTTP(w, r)
 		case path == "/healthz":
 			_, _ = w.Write([]byte("ok\n"))
+		case path == "/readyz":
+			a.serveReady(w, r)
 		default:
 			osb.ServeHTTP(w, r)
 		}
-	})
+	}), nil
 }
 
 func hostName() string {

@@ -1,8 +1,12 @@
 package cmd
 
 import (
+	"cmp"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"io"
+	"net/http"
 	"os"
 	"strings"
 
@@ -18,6 +22,9 @@ import (
 const (
 	urlVariable   = "SB_BROKER_URL"
 	tokenVariable = "SERVICEFORGE_TOKEN"
+	caVariable    = "SERVICEFORGE_CA_CERT"
+	certVariable  = "SERVICEFORGE_CLIENT_CERT"
+	keyVariable   = "SERVICEFORGE_CLIENT_KEY"
 	stateVariable = "SERVICEFORGE_STATE"
 )
 
@@ -57,8 +64,8 @@ func addClientCommands(root *cobra.Command, env *clientEnv) {
 
 // connection holds the flags that say which broker is meant.
 type connection struct {
-	env               *clientEnv
-	url, token, state string
+	env                   *clientEnv
+	url, token, state, ca string
 }
 
 // connectionFlags adds --url, --token and --state to a command.
@@ -67,6 +74,7 @@ func connectionFlags(command *cobra.Command, env *clientEnv) *connection {
 	command.Flags().StringVar(&c.url, "url", "", "URL of the broker (default $"+urlVariable+", else the running dev's)")
 	command.Flags().StringVar(&c.token, "token", "", "operator token; prefer $"+tokenVariable+", which no process list shows")
 	command.Flags().StringVar(&c.state, "state", "", "state folder `DIR` of a running dev")
+	command.Flags().StringVar(&c.ca, "ca-cert", "", "PEM `FILE` that the broker's certificate is checked against (default $"+caVariable+", else the system's)")
 	return c
 }
 
@@ -80,6 +88,39 @@ func (e *clientEnv) env(name string) string {
 // client finds the broker: by --url and --token, by --state, by the
 // environment, or by the default state folder, in this order.
 func (c *connection) client() (*admin.Client, error) {
+	client, err := c.find()
+	if err == nil {
+		client.HTTP, err = c.transport()
+	}
+	return client, err
+}
+
+// transport is an HTTP client with the certificates that flags and environment
+// name; nil where they name none.
+func (c *connection) transport() (*http.Client, error) {
+	ca, cert, key := cmp.Or(c.ca, c.env.env(caVariable)), c.env.env(certVariable), c.env.env(keyVariable)
+	if ca == "" && cert == "" && key == "" {
+		return nil, nil
+	}
+	settings := &tls.Config{MinVersion: tls.VersionTLS12}
+	if ca != "" {
+		settings.RootCAs = x509.NewCertPool()
+		content, err := os.ReadFile(ca)
+		if err != nil || !settings.RootCAs.AppendCertsFromPEM(content) {
+			return nil, serviceforge.Wrap(err, serviceforge.Invalid, "%s holds no certificate: name a PEM file with --ca-cert or in %s", ca, caVariable)
+		}
+	}
+	if cert != "" || key != "" {
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return nil, serviceforge.Wrap(err, serviceforge.Invalid, "%s and %s do not name a certificate and its key", certVariable, keyVariable)
+		}
+		settings.Certificates = []tls.Certificate{pair}
+	}
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: settings, Proxy: http.ProxyFromEnvironment}}, nil
+}
+
+func (c *connection) find() (*admin.Client, error) {
 	address, token := c.url, serviceforge.NewSecret(c.token)
 	if token.Empty() {
 		token = serviceforge.NewSecret(c.env.env(tokenVariable))

@@ -41,8 +41,20 @@ type Log struct {
 type Broker struct {
 	Listen   string              `mapstructure:"listen" short:"listen" usage:"'HOST:PORT' of the broker"`
 	URL      string              `mapstructure:"url" usage:"how others reach the broker, for dashboard_url (default http://LISTEN)"`
-	Username string              `mapstructure:"username" usage:"platform user"`
-	Password serviceforge.Secret `mapstructure:"password" usage:"platform password; prefer the file or the environment"`
+	Username string              `mapstructure:"username" usage:"user of the platform \"cc\""`
+	Password serviceforge.Secret `mapstructure:"password" usage:"its password; prefer the file or the environment"`
+	// Platforms is read again when it changes (ParsePlatforms).
+	Platforms string `mapstructure:"platforms" usage:"YAML 'FILE' of the platforms' names, users and passwords"`
+	// Cert, Key and ClientCA are read again when they change; new connections use them.
+	Cert     string `mapstructure:"cert" usage:"PEM 'FILE' of the certificate to serve HTTPS with"`
+	Key      string `mapstructure:"key" usage:"PEM 'FILE' of its key"`
+	ClientCA string `mapstructure:"client_ca" usage:"PEM 'FILE': let in only who has a certificate of these CAs"`
+	// A platform that asks more often gets 429, except to polls and deletes.
+	RateLimit     int           `mapstructure:"rate_limit" usage:"requests a second that each platform credential may make; 0 = any number"`
+	HeaderTimeout time.Duration `mapstructure:"header_timeout" usage:"how long a client may take to send a request's header"`
+	BodyTimeout   time.Duration `mapstructure:"body_timeout" usage:"how long a client may take to send a whole request"`
+	IdleTimeout   time.Duration `mapstructure:"idle_timeout" usage:"how long a connection is kept without a request"`
+	Drain         time.Duration `mapstructure:"drain" usage:"how long /readyz says no before the broker stops taking requests"`
 	// RequireAPIVersion refuses requests without X-Broker-API-Version, as OSB
 	// allows; without it the commands of 2014 work.
 	RequireAPIVersion bool `mapstructure:"require_api_version" usage:"refuse requests without X-Broker-API-Version"`
@@ -79,9 +91,10 @@ type Engine struct {
 // Default returns the settings of production: strict, and without a password.
 func Default() Config {
 	return Config{
-		State:  DefaultState(),
-		Log:    Log{Level: "info", Format: "text"},
-		Broker: Broker{Listen: "127.0.0.1:5000", Username: "cc", RequireAPIVersion: true},
+		State: DefaultState(),
+		Log:   Log{Level: "info", Format: "text"},
+		Broker: Broker{Listen: "127.0.0.1:5000", Username: "cc", RequireAPIVersion: true,
+			HeaderTimeout: 10 * time.Second, BodyTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute},
 		BOSH: BOSH{Listen: "127.0.0.1:25555", Network: "127.244.0.0/16", Username: "admin",
 			ConfigServer: true, Workers: 4},
 		Etcd:   Etcd{Listen: "127.0.0.1:2379"},
@@ -126,10 +139,6 @@ func (c *Config) Validate() error {
 		return invalid("state", "name a folder")
 	case err != nil || !loopback.Contains(network.Addr()) || network.Bits() < 8 || network.Bits() > 28:
 		return invalid("bosh.network", "%q is not a part of 127.0.0.0/8 with at least 16 addresses, such as 127.244.0.0/16", c.BOSH.Network)
-	case c.Broker.Username == "":
-		return invalid("broker.username", "name the platform's user")
-	case c.Broker.Password.Empty():
-		return invalid("broker.password", "set a password, e.g. in SERVICEFORGE_BROKER_PASSWORD")
 	case c.Log.Format != "text" && c.Log.Format != "json":
 		return invalid("log.format", "%q is neither text nor json", c.Log.Format)
 	case c.Engine.Lease < time.Second:
@@ -139,6 +148,9 @@ func (c *Config) Validate() error {
 	case c.BOSH.Workers < 1:
 		return invalid("bosh.workers", "the local director needs at least one worker")
 	}
+	if err := c.Broker.validate(); err != nil {
+		return err
+	}
 	if _, err := c.Log.level(); err != nil {
 		return invalid("log.level", "%q is none of debug, info, warn and error", c.Log.Level)
 	}
@@ -146,6 +158,28 @@ func (c *Config) Validate() error {
 		if _, _, err := net.SplitHostPort(address); err != nil {
 			return invalid(key, "%q is not HOST:PORT", address)
 		}
+	}
+	return nil
+}
+
+func (b *Broker) validate() error {
+	switch {
+	case b.Username == "":
+		return invalid("broker.username", "name the platform's user")
+	case b.Password.Empty() && b.Platforms == "":
+		return invalid("broker.password", "set a password, e.g. in SERVICEFORGE_BROKER_PASSWORD, or name a file of platforms with --broker-platforms")
+	case (b.Cert == "") != (b.Key == ""):
+		return invalid("broker.key", "a certificate and its key belong together")
+	case b.ClientCA != "" && b.Cert == "":
+		return invalid("broker.client_ca", "clients show certificates over HTTPS only: set broker.cert and broker.key")
+	case b.RateLimit < 0:
+		return invalid("broker.rate_limit", "%d is less than none", b.RateLimit)
+	case b.HeaderTimeout <= 0 || b.HeaderTimeout > b.BodyTimeout:
+		return invalid("broker.header_timeout", "%s is not between 0 and broker.body_timeout, %s", b.HeaderTimeout, b.BodyTimeout)
+	case b.IdleTimeout <= 0:
+		return invalid("broker.idle_timeout", "%s is not above 0", b.IdleTimeout)
+	case b.Drain < 0:
+		return invalid("broker.drain", "%s is less than none", b.Drain)
 	}
 	return nil
 }

@@ -1,7 +1,9 @@
 package config_test
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +19,8 @@ import (
 var samples = map[string]string{
 	"state": "/tmp/x", "ephemeral": "true", "bootstrap": "false", "log.level": "debug", "log.format": "json",
 	"broker.listen": "127.0.0.1:1", "broker.url": "https://b", "broker.username": "u", "broker.password": "canary",
+	"broker.platforms": "p.yml", "broker.cert": "bc", "broker.key": "bk", "broker.client_ca": "bca", "broker.rate_limit": "7",
+	"broker.header_timeout": "3s", "broker.body_timeout": "4s", "broker.idle_timeout": "5s", "broker.drain": "6s",
 	"broker.require_api_version": "true", "bosh.listen": "127.0.0.1:2", "bosh.network": "127.9.0.0/24",
 	"bosh.username": "bu", "bosh.password": "canary", "bosh.config_server": "false", "bosh.local_dns": "true", "bosh.workers": "9",
 	"etcd.endpoints": "https://a,https://b", "etcd.ca": "ca", "etcd.cert": "cert", "etcd.key": "key",
@@ -113,7 +117,8 @@ func TestBadSettingsAreRefusedWithTheirName(t *testing.T) {
 		t.Errorf("an unknown key: %v", err)
 	}
 	for _, bad := range []string{"--state=", "--network=10.0.0.0/8", "--network=127.0.0.0/30", "--broker-username=",
-		"--broker-password=", "--log-format=xml", "--log-level=loud", "--listen=5000", "--bosh-workers=0", "--engine-lease=1ms", "--engine-director-timeout=1m"} {
+		"--broker-password=", "--broker-cert=x", "--broker-key=x", "--broker-client-ca=x", "--broker-rate-limit=-1", "--broker-header-timeout=0s",
+		"--broker-body-timeout=1s", "--broker-idle-timeout=0s", "--broker-drain=-1s", "--log-format=xml", "--log-level=loud", "--listen=5000", "--bosh-workers=0", "--engine-lease=1ms", "--engine-director-timeout=1m"} {
 		c, err := load(t, bad)
 		if err == nil {
 			err = c.Validate()
@@ -126,4 +131,68 @@ func TestBadSettingsAreRefusedWithTheirName(t *testing.T) {
 	if err != nil || c.Validate() != nil {
 		t.Errorf("the defaults of dev: %v, %v", err, c.Validate())
 	}
+}
+
+func TestPlatforms(t *testing.T) {
+	all, err := config.ParsePlatforms([]byte("platforms:\n- {name: cc, username: u, password: canary-1}\n- {name: cc, username: u, password: canary-2}\n- {name: k8s, username: k, password: canary-3}\n"))
+	if err != nil || len(all) != 3 || all[1].Name != "cc" || all[1].Password.Reveal() != "canary-2" {
+		t.Errorf("%v %v", all, err)
+	}
+	for _, bad := range []string{"", "platforms: []", "[]", "platforms: canary", "platform: [{name: cc, username: u, password: canary}]",
+		"platforms: [{name: cc, username: u, passwort: canary}]", "platforms: [{name: '', username: u, password: canary}]", "platforms: [{name: a/b, username: u, password: canary}]",
+		"platforms: [{name: cc, username: '', password: canary}]", "platforms: [{name: cc, username: u}]", "platforms: [{name: cc, username: u, password: [canary]}]",
+		"platforms: [{name: a, username: u, password: canary}, {name: b, username: u, password: canary-2}]"} {
+		_, err := config.ParsePlatforms([]byte(bad))
+		if serviceforge.CodeOf(err) != serviceforge.Invalid || strings.Contains(serviceforge.DetailOf(err), "canary") {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}
+
+// TestAFileIsAppliedWhenItChanges also leaves what was in force when the new content is bad.
+func TestAFileIsAppliedWhenItChanges(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	write := func(content string) {
+		t.Helper()
+		temporary := path + ".new"
+		if err := os.WriteFile(temporary, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(temporary, path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	applied := make(chan string, 10)
+	f := &config.File{Paths: []string{path}, Private: true, Apply: func(contents [][]byte) error {
+		applied <- string(contents[0])
+		return nil
+	}}
+	if err := f.Read(); serviceforge.CodeOf(err) != serviceforge.Unprocessable {
+		t.Errorf("no file: %v", err)
+	}
+	write("one")
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Read(); serviceforge.CodeOf(err) != serviceforge.Unprocessable || !strings.Contains(err.Error(), "chmod 600") {
+		t.Errorf("a file for everybody: %v", err)
+	}
+	write("one")
+	if err := f.Read(); err != nil || <-applied != "one" {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		config.Follow(ctx, slog.New(slog.DiscardHandler), f)
+	}()
+	for _, next := range []string{"two", "three"} {
+		write(next)
+		if got := <-applied; got != next {
+			t.Errorf("%q, want %q", got, next)
+		}
+	}
+	cancel()
+	<-done
 }

@@ -181,6 +181,12 @@ func (s *Store) pages(ctx context.Context, prefix string, take func([]*mvccpb.Ke
 	}
 }
 
+// Ping asks for one key, linearizably. Errors: Unavailable.
+func (s *Store) Ping(ctx context.Context) error {
+	_, err := s.get(ctx, brokerKey, clientv3.WithKeysOnly())
+	return err
+}
+
 func unavailable(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return serviceforge.Wrap(err, serviceforge.Unavailable, "the request was given up")

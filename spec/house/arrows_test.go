@@ -78,9 +78,9 @@ var foreign = map[string]string{
 	"golang.org/x/crypto":                    "store",
 	"golang.org/x/oauth2":                    "orchestrator/bosh",
 	"golang.org/x/sys":                       "releases localbosh/blobs localbosh/deploy localbosh/render localbosh/vm",
-	"golang.org/x/time":                      "admin orchestrator",
+	"golang.org/x/time":                      "admin broker orchestrator",
 	"google.golang.org/grpc":                 "users releases/etcdserver",
-	"gopkg.in/yaml.v3":                       "infrastructure_pools releases localbosh/api localbosh/deploy localbosh/manifest localbosh/monit",
+	"gopkg.in/yaml.v3":                       "config infrastructure_pools releases localbosh/api localbosh/deploy localbosh/manifest localbosh/monit",
 }
 
 // pointUp finds arrows that do not point down: imports of non-test code that no
