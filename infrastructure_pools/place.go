@@ -23,11 +23,12 @@ type Use struct {
 	Instances int   // placed there, whatever their state
 	OfPlan    int   // those of the wish's plan
 	State     State // set by an operator; "" = the pool file's
+	Open      bool  // its breaker: new work would wait there
 }
 
 // Candidates returns the pools that can take the wish, the best one first: the
 // plan's rule allows them, they are active, have what the plan needs, and have
-// room. Errors: Invalid (the named pool is not one of the plan's), Exhausted,
+// room. Those whose breaker is open come last, whatever the rule. Errors: Invalid (the named pool is not one of the plan's), Exhausted,
 // with the reason of each pool as its cause.
 func (s *Set) Candidates(w Wish, use func(pool string) Use) ([]Pool, error) {
 	if err := s.mayName(w); err != nil {
@@ -108,6 +109,12 @@ func (p *Pool) unfit(w Wish, u Use) string {
 
 // before orders two pools by a plan's rule; equal ones stay as they are.
 func before(rule catalog.PoolRule, a, b Pool, uses map[string]Use) int {
+	switch {
+	case uses[a.Name].Open && !uses[b.Name].Open:
+		return 1
+	case uses[b.Name].Open && !uses[a.Name].Open:
+		return -1
+	}
 	byName := cmp.Compare(slices.Index(rule.Names, a.Name), slices.Index(rule.Names, b.Name))
 	switch rule.Choose {
 	case catalog.InOrder:

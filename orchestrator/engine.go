@@ -144,16 +144,20 @@ func (e *Engine) lead(ctx context.Context, term *store.Term) {
 // leader is one term of leadership: what it knows is rebuilt from the store.
 type leader struct {
 	*Engine
-	term    int64
-	since   time.Time
-	queue   *queue
-	placing sync.Mutex         // held while an instance is placed
-	pollers map[string]*poller // by pool name
-	turned  chan struct{}      // holds one token when a breaker opened or closed
+	term     int64
+	since    time.Time
+	queue    *queue
+	placing  sync.Mutex // held while a pool is chosen
+	promises *promises
+	pollers  map[string]*poller // by pool name
+	turned   chan struct{}      // holds one token when a breaker opened or closed
 }
 
 func newLeader(e *Engine, term int64) *leader {
-	l := &leader{Engine: e, term: term, since: e.Now(), queue: newQueue(), pollers: map[string]*poller{}, turned: make(chan struct{}, 1)}
+	l := &leader{
+		Engine: e, term: term, since: e.Now(), queue: newQueue(), promises: newPromises(),
+		pollers: map[string]*poller{}, turned: make(chan struct{}, 1),
+	}
 	for _, p := range e.Pools.All() {
 		l.pollers[p.Name] = newPoller(l, p, e.Directors[p.Name])
 	}
@@ -173,10 +177,13 @@ func (l *leader) follow(ctx context.Context) {
 		}
 		for _, id := range l.byAge(ids) {
 			summary, found, _ := l.Store.Summary(id)
+			if !found || !summary.Busy() || summary.Pool != "" || summary.Kind != serviceforge.Provision {
+				l.promises.make(id, "", "")
+			}
 			for _, p := range l.pollers {
 				p.observe(id, summary, found)
 			}
-			if found && summary.Busy() {
+			if found && summary.Busy() && !l.lineUp(&summary) {
 				l.queue.add(id)
 			}
 		}

@@ -177,14 +177,7 @@ func TestNoMoreTasksThanThePoolAllows(t *testing.T) {
 		}
 		return 0, nil
 	})
-	eventually(t, func() (int, error) { // the others wait, and say so
-		for _, s := range h.store.Summaries() {
-			if s.Step == serviceforge.Accepted {
-				return 0, errors.New("not all are placed yet")
-			}
-		}
-		return 0, nil
-	})
+	h.awaits(all[most+4].Instance.ID, func(x orchestrator.Explanation) bool { return x.Position == 5 })
 	if n := h.director.count("Deploy"); n != most {
 		t.Errorf("%d deploys, the pool allows %d", n, most)
 	}

@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -50,7 +51,7 @@ func (e *Engine) Explain(ctx context.Context, c Caller, instanceID string) (Expl
 		if err != nil {
 			return Explanation{}, err
 		}
-		if b, ok := open[i.Pool]; ok {
+		if b, ok := open[e.lineOf(&i)]; ok {
 			x.Breaker = &b
 			x.Advice = classify(b.Cause).advice
 		}
@@ -64,9 +65,11 @@ func (e *Engine) Explain(ctx context.Context, c Caller, instanceID string) (Expl
 // waitsFor says what a running operation waits for.
 func (e *Engine) waitsFor(i *serviceforge.Instance, x *Explanation) {
 	o := &i.Operation
-	if b := x.Breaker; b != nil && o.Step == serviceforge.Placed {
+	pool := e.lineOf(i)
+	inLine := o.Step == serviceforge.Placed || o.Step == serviceforge.Accepted && i.Pool == "" && pool != ""
+	if b := x.Breaker; b != nil && inLine {
 		x.Position = e.position(i)
-		x.Waits = fmt.Sprintf("pool %s: %s; its deadline stands still since %s", i.Pool, stateOf(b), b.Since.Format(time.RFC3339))
+		x.Waits = fmt.Sprintf("pool %s: %s; its deadline stands still since %s", pool, stateOf(b), b.Since.Format(time.RFC3339))
 		return
 	}
 	if o.NotBefore.After(e.Now()) {
@@ -77,11 +80,11 @@ func (e *Engine) waitsFor(i *serviceforge.Instance, x *Explanation) {
 	switch {
 	case o.Step == serviceforge.Accepted && o.Superseded.Task != 0:
 		x.Waits = fmt.Sprintf("the end of task %d of the operation it took over", o.Superseded.Task)
+	case inLine:
+		x.Position = e.position(i)
+		x.Waits = "a free worker of pool " + pool
 	case o.Step == serviceforge.Accepted:
 		x.Waits = "the engine"
-	case o.Step == serviceforge.Placed:
-		x.Position = e.position(i)
-		x.Waits = "a free worker of pool " + i.Pool
 	case o.Step == serviceforge.Rendered:
 		x.Waits = "the answer of pool " + i.Pool + "'s director"
 	case o.Step == serviceforge.Submitted:
@@ -106,9 +109,18 @@ func (e *Engine) position(i *serviceforge.Instance) int {
 	if l == nil {
 		return 0
 	}
-	p, err := l.poller(i.Pool)
+	p, err := l.poller(e.lineOf(i))
 	if err != nil {
 		return 0
 	}
 	return p.position(i.ID)
+}
+
+// lineOf is the pool that the instance is in, or in whose line it stands; ""
+// where no record says and this replica does not lead.
+func (e *Engine) lineOf(i *serviceforge.Instance) string {
+	if l := e.leading.Load(); l != nil {
+		return cmp.Or(i.Pool, l.promises.pool(i.ID))
+	}
+	return i.Pool
 }

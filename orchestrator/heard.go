@@ -73,6 +73,20 @@ func (h *heard) Addresses(ctx context.Context, deployment string) (map[string][]
 	return addresses, err
 }
 
+// VMs is Director's.
+func (h *heard) VMs(ctx context.Context, deployment string) (int, error) {
+	vms, err := h.Director.VMs(ctx, deployment)
+	h.tell(ctx, err)
+	return vms, err
+}
+
+// Deployments is Inventory's.
+func (h *heard) Deployments(ctx context.Context) ([]string, error) {
+	names, err := h.Director.Deployments(ctx)
+	h.tell(ctx, err)
+	return names, err
+}
+
 // Events is Director's.
 func (h *heard) Events(ctx context.Context, task int, from int64) ([]byte, error) {
 	events, err := h.Director.Events(ctx, task, from)

@@ -3,6 +3,7 @@ package orchestrator
 import (
 	"context"
 	"encoding/json"
+	"slices"
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/catalog"
@@ -10,12 +11,22 @@ import (
 	"github.com/serviceforge/serviceforge/store"
 )
 
-// candidates lists the pools that can take the wish now, the best one first:
-// what they carry is known from memory, what operators decided from marks.
-func (e *Engine) candidates(w pools.Wish, marks map[string]store.PoolMark) ([]pools.Pool, error) {
-	return e.Pools.Candidates(w, func(pool string) pools.Use {
-		instances, ofPlan := e.Store.PoolUse(pool, w.Plan.ID)
-		return pools.Use{Instances: instances, OfPlan: ofPlan, State: pools.State(marks[pool].State)}
+// use is what memory knows of the use of a pool, and operators' marks.
+func (e *Engine) use(pool, plan string, marks map[string]store.PoolMark) pools.Use {
+	instances, ofPlan := e.Store.PoolUse(pool, plan)
+	return pools.Use{Instances: instances, OfPlan: ofPlan, State: pools.State(marks[pool].State)}
+}
+
+// candidates lists the pools that can take the wish now, the best one first.
+// The leader also knows what is promised, and which directors are in trouble.
+func (l *leader) candidates(w pools.Wish, marks map[string]store.PoolMark) ([]pools.Pool, error) {
+	return l.Pools.Candidates(w, func(pool string) pools.Use {
+		u := l.use(pool, w.Plan.ID, marks)
+		instances, ofPlan := l.promises.use(pool, w.Plan.ID)
+		u.Instances, u.OfPlan = u.Instances+instances, u.OfPlan+ofPlan
+		known := l.pollers[pool].breaker.state()
+		u.Open = known.Open()
+		return u
 	})
 }
 
@@ -51,12 +62,15 @@ func (e *Engine) mayPlace(i *serviceforge.Instance) error {
 		return err
 	}
 	_, w.Ahead = e.Store.PoolUse("", plan.ID)
-	_, err = e.candidates(w, e.Store.PoolMarks())
+	marks := e.Store.PoolMarks()
+	_, err = e.Pools.Candidates(w, func(pool string) pools.Use { return e.use(pool, plan.ID, marks) })
 	return err
 }
 
-// place chooses the pool. The transaction that stores it claims the place in the pool. One instance is placed at a time, so
-// that each sees the ones before it.
+// place chooses the pool. Where one of the candidates has a limit, the
+// transaction that stores the choice claims the place in the pool; one instance
+// is placed at a time then, so that each sees the ones before it. Else nothing
+// is stored before it is the instance's turn: the choice goes with the intent.
 func (l *leader) place(ctx context.Context, i *serviceforge.Instance) (next, error) {
 	_, plan, err := l.Catalog.Plan(i.ServiceID, i.PlanID)
 	if err != nil {
@@ -67,28 +81,108 @@ func (l *leader) place(ctx context.Context, i *serviceforge.Instance) (next, err
 		return goOn, err
 	}
 	w.Not = i.Operation.Tried
+	p, err := l.findPool(ctx, i, w)
+	if err != nil || p == nil {
+		return goOn, err
+	}
+	if !p.admit(i, deploy) {
+		return untilWoken, nil
+	}
+	l.choose(i, &p.pool)
+	i.Operation.Step = serviceforge.Placed
+	return l.intendDeploy(ctx, i)
+}
+
+// findPool stores the choice of a pool where that claims a place in it (nil
+// then), else it returns the one in whose line the instance is to stand.
+func (l *leader) findPool(ctx context.Context, i *serviceforge.Instance, w pools.Wish) (*poller, error) {
 	l.placing.Lock()
 	defer l.placing.Unlock()
-	marks, err := l.Store.ReadPoolMarks(ctx)
+	marks, err := l.Store.ReadPoolMarks(ctx) // what operators want at this moment
 	if err != nil {
-		return goOn, err
+		return nil, err
 	}
 	fit, err := l.candidates(w, marks)
 	if err != nil {
-		return goOn, err
+		return nil, err
+	}
+	if !limited(fit) {
+		return l.promise(i.ID, w.Plan.ID, fit)
 	}
 	for _, pool := range fit {
-		if err = l.placeIn(ctx, i, pool); serviceforge.CodeOf(err) != serviceforge.Exhausted {
-			return goOn, err
+		if err = l.placeIn(ctx, i, &pool); serviceforge.CodeOf(err) != serviceforge.Exhausted {
+			return nil, err
 		}
 	}
-	return goOn, serviceforge.Wrap(err, serviceforge.Exhausted, "no infrastructure pool can take plan %s now", plan.Name)
+	return nil, serviceforge.Wrap(err, serviceforge.Exhausted, "no infrastructure pool can take plan %s now", w.Plan.Name)
+}
+
+// limited says whether a place in one of the pools must be claimed.
+func limited(fit []pools.Pool) bool {
+	return slices.ContainsFunc(fit, func(p pools.Pool) bool { return p.Limited() })
+}
+
+// lineUp gives an instance its place in a line from its summary alone, where a
+// turn is all that it waits for. It says whether it did; else the record is read.
+func (l *leader) lineUp(s *store.Summary) bool {
+	if s.NotBefore.After(l.Now()) {
+		return false
+	}
+	pool := s.Pool
+	if s.Kind == serviceforge.Provision && s.Step == serviceforge.Accepted {
+		_, plan, err := l.Catalog.Plan(s.ServiceID, s.PlanID)
+		if err != nil || plan.Pools.Parameter {
+			return false
+		}
+		fit, err := l.candidates(pools.Wish{Plan: plan}, l.Store.PoolMarks())
+		if err != nil || limited(fit) {
+			return false
+		}
+		p, err := l.promise(s.ID, s.PlanID, fit)
+		if err != nil {
+			return false
+		}
+		pool = p.pool.Name
+	} else if s.Step != serviceforge.Placed {
+		return false
+	}
+	p, err := l.poller(pool)
+	if err != nil {
+		return false
+	}
+	p.await(ticketOf(s))
+	return true
+}
+
+// promise returns the pool in whose line the instance is to stand: where it
+// stands already, unless that cannot take it any more or is in trouble while
+// another one is not.
+func (l *leader) promise(instance, plan string, fit []pools.Pool) (*poller, error) {
+	best, err := l.poller(fit[0].Name)
+	if err != nil {
+		return nil, err
+	}
+	before := l.promises.pool(instance)
+	if l.pollers[before] != nil && before != best.pool.Name {
+		healthy := l.pollers[before].breaker.state()
+		if !healthy.Open() && slices.ContainsFunc(fit, func(p pools.Pool) bool { return p.Name == before }) {
+			return l.pollers[before], nil
+		}
+		l.pollers[before].forget(instance)
+	}
+	l.promises.make(instance, best.pool.Name, plan)
+	return best, nil
+}
+
+// choose notes the pool on the record, and what hangs on it.
+func (l *leader) choose(i *serviceforge.Instance, p *pools.Pool) {
+	i.Pool, i.Slot, i.Infrastructure, i.Versions = p.Name, "", p.Infrastructure, l.Versions
 }
 
 // placeIn places the instance in the pool, if a place is free. Errors:
 // Exhausted, those of the store.
-func (l *leader) placeIn(ctx context.Context, i *serviceforge.Instance, pool pools.Pool) error {
-	i.Pool, i.Slot, i.Infrastructure, i.Versions = pool.Name, "", pool.Infrastructure, l.Versions
+func (l *leader) placeIn(ctx context.Context, i *serviceforge.Instance, pool *pools.Pool) error {
+	l.choose(i, pool)
 	taken := map[string]bool{} // by claims that memory does not know of
 	for {
 		if pool.Limited() {
@@ -110,6 +204,5 @@ func (l *leader) placeIn(ctx context.Context, i *serviceforge.Instance, pool poo
 // claim back. No director may have anything of the instance any more.
 func unplace(i *serviceforge.Instance) {
 	i.Pool, i.Slot, i.Infrastructure, i.Secrets = "", "", "", serviceforge.Secret{}
-	i.Secrets = serviceforge.Secret{}
 	i.Operation.Intent = serviceforge.Intent{}
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 
@@ -250,5 +251,39 @@ func TestAPlaceThatMemoryThinksFreeIsNotTakenTwice(t *testing.T) {
 	must(t, h.store.BuryInstance(t.Context(), &other, 0))
 	if c := h.claims(); len(c) != 1 {
 		t.Errorf("claims %v", c)
+	}
+}
+
+// Whoever has no more than a place in a line does not wait for a director that
+// is away, while another one may take it. What is at work stays.
+func TestNewInstancesAvoidAPoolWhoseBreakerIsOpen(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	directors := h.pooled(", pools: {names: [gold, silver], choose: in_order}", "  name: gold\n  max_in_flight: 1\n", "  name: silver\n")
+	var away atomic.Bool
+	away.Store(true)
+	directors["gold"].fault = func(when, call string) error {
+		if away.Load() && when == "before" {
+			return lost(call)
+		}
+		return nil
+	}
+	h.run()
+	first := h.create("a")
+	h.awaits("a", func(x orchestrator.Explanation) bool { return x.Instance.Pool == "gold" })
+	second := h.create("b")
+	h.until("b", second.Operation, serviceforge.Succeeded) // as soon as the breaker opens
+	h.until("c", h.create("c").Operation, serviceforge.Succeeded)
+	for id, want := range map[string]string{"a": "gold", "b": "silver", "c": "silver"} {
+		if i, err := h.Instance(t.Context(), cc, id); err != nil || i.Pool != want {
+			t.Errorf("%s is in %s, want %s, %v", id, i.Pool, want, err)
+		}
+	}
+	away.Store(false)
+	h.until("a", first.Operation, serviceforge.Succeeded)
+	h.awaits("a", func(orchestrator.Explanation) bool { open, err := h.last.Breakers(t.Context()); return err == nil && len(open) == 0 })
+	h.until("d", h.create("d").Operation, serviceforge.Succeeded)
+	if i, err := h.Instance(t.Context(), cc, "d"); err != nil || i.Pool != "gold" {
+		t.Errorf("d is in %s though gold is back, %v", i.Pool, err)
 	}
 }

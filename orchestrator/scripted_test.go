@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/serviceforge/serviceforge"
@@ -261,6 +262,17 @@ func (d *scripted) running() int {
 		}
 	}
 	return n
+}
+
+// awaitRunning waits until n tasks run.
+func (d *scripted) awaitRunning(t *testing.T, n int) {
+	t.Helper()
+	eventually(t, func() (int, error) {
+		if now := d.running(); now != n {
+			return now, fmt.Errorf("%d tasks run, not %d", now, n)
+		}
+		return n, nil
+	})
 }
 
 // dieAt makes everything fail from the n-th moment (before or after a call) on,

@@ -15,10 +15,7 @@ const (
 // line. Behind an open breaker all wait, but for one that is let through to see
 // how things are.
 func (p *poller) admit(i *serviceforge.Instance, verb string) bool {
-	t := ticket{
-		instance: i.ID, organization: i.OrganizationGUID, verb: verb,
-		upkeep: isUpkeep(i.Operation.Kind), since: i.Operation.ID,
-	}
+	t := ticket{instance: i.ID, organization: i.OrganizationGUID, verb: verb, upkeep: isUpkeep(i.Operation.Kind), since: i.Operation.ID}
 	blocked := p.breaker.blocks(verb)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -40,6 +37,27 @@ func (p *poller) admit(i *serviceforge.Instance, verb string) bool {
 	return true
 }
 
+// ticketOf makes the ticket that admit would make of the record.
+func ticketOf(s *store.Summary) ticket {
+	t := ticket{instance: s.ID, organization: s.Organization, verb: deploy, upkeep: isUpkeep(s.Kind), since: s.OperationID}
+	if s.Kind == serviceforge.Deprovision {
+		t.verb = destroy
+	}
+	return t
+}
+
+// await has an instance stand in the line; it is looked at when it is its turn.
+func (p *poller) await(t ticket) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, has := p.inFlight[t.instance]; has {
+		p.leader.queue.add(t.instance)
+		return
+	}
+	p.line.add(t)
+	p.wakeLine()
+}
+
 // free is how many slots nobody holds. p.mu is held.
 func (p *poller) free() int { return p.pool.MaxInFlight - len(p.inFlight) }
 
@@ -49,13 +67,14 @@ func (p *poller) blocked() map[string]bool {
 
 // observe learns from a record that changed: who holds a slot, who is done.
 func (p *poller) observe(id string, s store.Summary, found bool) {
+	elsewhere := s.Pool != p.pool.Name && p.leader.promises.pool(id) != p.pool.Name
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
 	case !found || !s.Busy():
 		p.release(id, true)
-	case s.Pool != p.pool.Name:
-		if _, left := p.inFlight[id]; left { // for another pool
+	case elsewhere:
+		if _, left := p.inFlight[id]; left || p.line.has(id) {
 			p.release(id, true)
 		}
 	case s.Step == serviceforge.Deployed:
@@ -63,7 +82,16 @@ func (p *poller) observe(id string, s store.Summary, found bool) {
 	case s.Step == serviceforge.Rendered || s.Step == serviceforge.Submitted || s.Step == serviceforge.Leaving:
 		p.inFlight[id] = struct{}{}
 		p.line.leave(id)
+	case s.Step == serviceforge.Accepted && s.Pool != "": // it has something to end first
+		p.line.leave(id)
 	}
+}
+
+// forget lets an instance go that stood in the line by a promise.
+func (p *poller) forget(id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.release(id, true)
 }
 
 // release frees the instance's slot for the next in line; over = nothing of it
@@ -111,10 +139,16 @@ func (p *poller) wakeLine() {
 	}
 }
 
-// turned is told by the breaker that it opened or closed.
+// turned is told by the breaker that it opened or closed. Who has no more than
+// a promise looks whether another pool can take it.
 func (p *poller) turned() {
 	p.mu.Lock()
 	p.wakeLine()
+	for t := range p.line.turns(nil) {
+		if p.leader.promises.pool(t.instance) == p.pool.Name {
+			p.leader.queue.add(t.instance)
+		}
+	}
 	p.mu.Unlock()
 	select {
 	case p.wake <- struct{}{}: // the poller tries how things are

@@ -15,6 +15,7 @@ import (
 type Summary struct {
 	ID, ServiceID, PlanID string
 	Platform              string
+	Organization          string // its GUID; kept while an operation runs
 	Deployment            string
 	Pool, Slot            string
 	State                 serviceforge.State
@@ -36,7 +37,7 @@ func (s *Summary) Busy() bool { return s.OperationState == serviceforge.InProgre
 func SummaryOf(i *serviceforge.Instance) Summary {
 	o := &i.Operation
 	return Summary{
-		ID: i.ID, ServiceID: i.ServiceID, PlanID: i.PlanID, Platform: i.Platform,
+		ID: i.ID, ServiceID: i.ServiceID, PlanID: i.PlanID, Platform: i.Platform, Organization: i.OrganizationGUID,
 		Deployment: i.Deployment, Pool: i.Pool, Slot: i.Slot, State: i.State,
 		OperationID: o.ID, Kind: o.Kind, OperationState: o.State, Step: o.Step, Task: o.Intent.Task,
 		Message: o.Message, NotBefore: o.NotBefore, StartedAt: o.StartedAt, CreatedAt: i.CreatedAt, Revision: i.Revision,
@@ -55,6 +56,7 @@ type entry struct {
 
 type words struct {
 	serviceID, planID, platform, pool string
+	organization                      string // of an operation that runs: the other instances have their words in common
 	state                             serviceforge.State
 	kind                              serviceforge.Kind
 	operationState                    serviceforge.OperationState
@@ -69,9 +71,15 @@ type seldom struct {
 // compact makes an entry; it keeps no string of the summary alive, which may be
 // a piece of a whole record.
 func compact(s *Summary) *entry {
+	common := words{
+		serviceID: s.ServiceID, planID: s.PlanID, platform: s.Platform, pool: s.Pool,
+		state: s.State, kind: s.Kind, operationState: s.OperationState, step: s.Step,
+	}
+	if s.Busy() {
+		common.organization = s.Organization
+	}
 	e := &entry{
-		words: unique.Make(words{serviceID: s.ServiceID, planID: s.PlanID, platform: s.Platform, pool: s.Pool,
-			state: s.State, kind: s.Kind, operationState: s.OperationState, step: s.Step}),
+		words:      unique.Make(common),
 		deployment: strings.Clone(s.Deployment), operation: strings.Clone(s.OperationID), task: s.Task,
 		startedAt: nanos(s.StartedAt), createdAt: nanos(s.CreatedAt), revision: s.Revision,
 	}
@@ -90,7 +98,7 @@ func compact(s *Summary) *entry {
 func (e *entry) summary() Summary {
 	w := e.words.Value()
 	s := Summary{
-		ID: e.id, ServiceID: w.serviceID, PlanID: w.planID, Platform: w.platform, Deployment: e.deployment, Pool: w.pool,
+		ID: e.id, ServiceID: w.serviceID, PlanID: w.planID, Platform: w.platform, Organization: w.organization, Deployment: e.deployment, Pool: w.pool,
 		State: w.state, OperationID: e.operation, Kind: w.kind, OperationState: w.operationState, Step: w.step, Task: e.task,
 		StartedAt: instant(e.startedAt), CreatedAt: instant(e.createdAt), Revision: e.revision,
 	}
@@ -129,6 +137,8 @@ func decodeSummary(kv *mvccpb.KeyValue) (Summary, bool) {
 			s.PlanID = value.String()
 		case "platform":
 			s.Platform = value.String()
+		case "organization_guid":
+			s.Organization = value.String()
 		case "deployment":
 			s.Deployment = value.String()
 		case "pool":
