@@ -44,6 +44,13 @@ type Instance struct {
 	// Versions pins BOSH releases, by name; those not in it have the version
 	// that the service release names.
 	Versions map[string]string
+	// Maintenance is the version of the plan's maintenance_info that it was made
+	// or upgraded with; "" = the plan had none.
+	Maintenance string
+	// Unfinished is the plan of an update that failed after a director was asked:
+	// the deployment may be anywhere between what the record says and that; "" =
+	// it is what the record says.
+	Unfinished string
 
 	State     State
 	Operation Operation

@@ -14,6 +14,7 @@ const (
 	Provision   Kind = "provision"
 	Deprovision Kind = "deprovision"
 	Repair      Kind = "repair" // verifies a running instance and learns its addresses again
+	Update      Kind = "update" // gives a running instance another plan, other parameters or newer versions
 )
 
 // OperationState is the state of an operation in OSB's own words
@@ -31,8 +32,8 @@ const (
 // one begins, and each may be repeated.
 type Step string
 
-// The steps of a provision, in order; a deprovision uses Accepted, Submitted
-// and Deployed (the director is done).
+// The steps of a provision, in order; an update begins at Placed; a deprovision
+// uses Accepted, Submitted and Deployed (the director is done).
 const (
 	Accepted  Step = "accepted"  // the wish is stored
 	Placed    Step = "placed"    // the pool is chosen and secrets are made
@@ -60,6 +61,13 @@ type Operation struct {
 	// Superseded is what an operation that this one took over had asked; its
 	// task is cancelled and waited for first.
 	Superseded Intent
+	// Wish is what an update is to make of the instance; zero for other kinds.
+	Wish Wish
+	// Aftermath is what is known after a failure.
+	Aftermath
+	// Before is the failed update that a verification, which platforms do not
+	// see, came after; nil = the operation before succeeded.
+	Before *Outcome
 
 	Attempt  int // how often the current intent's step was begun anew
 	Failures int // tasks that ended in error
@@ -71,6 +79,21 @@ type Operation struct {
 
 	StartedAt  time.Time
 	FinishedAt time.Time
+}
+
+// Aftermath tells what a failed operation left (OSB "Polling Last Operation:
+// Body"). The zero Aftermath says what OSB takes for granted.
+type Aftermath struct {
+	Unusable     bool // the service does not serve any more: instance_usable is false
+	Unrepeatable bool // the same update would fail in the same way: update_repeatable is false
+}
+
+// Outcome is how an operation ended.
+type Outcome struct {
+	Kind    Kind
+	State   OperationState
+	Message string
+	Aftermath
 }
 
 // Intent is what the engine is about to ask a director, stored before it asks.

@@ -125,10 +125,15 @@ func (b *Broker) checkChange(serviceID, planID string) error {
 	return serviceforge.Errorf(serviceforge.Invalid, "unknown service %q", serviceID)
 }
 
-// checkMaintenance compares the version a platform expects with the catalog's.
-// Our plans have none, so any version is another one (OSB "Maintenance Info").
-func checkMaintenance(wanted *domain.MaintenanceInfo) error {
+// checkMaintenance compares the version that a platform expects with the
+// catalog's for the plan, which is known; other fields are not looked at (OSB
+// "Maintenance Info").
+func (b *Broker) checkMaintenance(serviceID, planID string, wanted *domain.MaintenanceInfo) error {
 	if wanted == nil || wanted.Version == "" {
+		return nil
+	}
+	_, plan, err := b.catalog().Plan(serviceID, planID)
+	if err == nil && plan.MaintenanceInfo.Version == wanted.Version {
 		return nil
 	}
 	return conflictingMaintenance()
@@ -147,6 +152,7 @@ type offeringJSON struct {
 	InstancesRetrievable bool           `json:"instances_retrievable"`
 	BindingsRetrievable  bool           `json:"bindings_retrievable"`
 	PlanUpdateable       bool           `json:"plan_updateable"`
+	AllowContextUpdates  bool           `json:"allow_context_updates"`
 	Metadata             map[string]any `json:"metadata,omitempty"`
 	Plans                []planJSON     `json:"plans"`
 }
@@ -157,9 +163,16 @@ type planJSON struct {
 	Description            string         `json:"description"`
 	Free                   *bool          `json:"free,omitempty"`
 	Bindable               *bool          `json:"bindable,omitempty"`
+	PlanUpdateable         *bool          `json:"plan_updateable,omitempty"`
 	Metadata               map[string]any `json:"metadata,omitempty"`
 	MaximumPollingDuration int64          `json:"maximum_polling_duration,omitempty"` // seconds
+	MaintenanceInfo        *maintenance   `json:"maintenance_info,omitempty"`
 	Schemas                *schemasJSON   `json:"schemas,omitempty"`
+}
+
+type maintenance struct {
+	Version     string `json:"version"`
+	Description string `json:"description,omitempty"`
 }
 
 type schemasJSON struct {
@@ -168,7 +181,8 @@ type schemasJSON struct {
 }
 
 type actionsJSON struct {
-	Create schemaJSON `json:"create"`
+	Create *schemaJSON `json:"create,omitempty"`
+	Update *schemaJSON `json:"update,omitempty"`
 }
 
 type schemaJSON struct {
@@ -185,6 +199,7 @@ func offeringOf(o catalog.Offering) offeringJSON {
 		InstancesRetrievable: o.InstancesRetrievable,
 		BindingsRetrievable:  o.BindingsRetrievable,
 		PlanUpdateable:       o.PlanUpdateable,
+		AllowContextUpdates:  o.AllowContextUpdates,
 		Metadata:             o.Metadata,
 	}
 	for _, p := range o.Plans {
@@ -194,24 +209,40 @@ func offeringOf(o catalog.Offering) offeringJSON {
 			Description:            p.Description,
 			Free:                   p.Free,
 			Bindable:               p.Bindable,
+			PlanUpdateable:         p.PlanUpdateable,
 			Metadata:               p.Metadata,
 			MaximumPollingDuration: int64(p.MaximumPollingDuration / time.Second),
+			MaintenanceInfo:        maintenanceOf(p.MaintenanceInfo),
 			Schemas:                schemasOf(p.Schemas),
 		})
 	}
 	return told
 }
 
+func maintenanceOf(m catalog.MaintenanceInfo) *maintenance {
+	if m.Version == "" {
+		return nil
+	}
+	return &maintenance{m.Version, m.Description}
+}
+
 func schemasOf(s catalog.Schemas) *schemasJSON {
-	if s.Create == nil && s.Bind == nil {
+	if s.Create == nil && s.Update == nil && s.Bind == nil {
 		return nil
 	}
 	told := &schemasJSON{}
-	if s.Create != nil {
-		told.Instance = &actionsJSON{Create: schemaJSON{s.Create}}
+	if s.Create != nil || s.Update != nil {
+		told.Instance = &actionsJSON{Create: schemaOf(s.Create), Update: schemaOf(s.Update)}
 	}
 	if s.Bind != nil {
-		told.Binding = &actionsJSON{Create: schemaJSON{s.Bind}}
+		told.Binding = &actionsJSON{Create: schemaOf(s.Bind)}
 	}
 	return told
+}
+
+func schemaOf(schema json.RawMessage) *schemaJSON {
+	if schema == nil {
+		return nil
+	}
+	return &schemaJSON{schema}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // GetInstance answers GET /v2/service_instances/:id (OSB "Fetching a Service
-// Instance"): 404 until its provision has succeeded.
+// Instance"): 404 until its provision has succeeded, 422 while it is updated.
 func (v verbs) GetInstance(ctx context.Context, escapedID string, _ domain.FetchInstanceDetails) (domain.GetInstanceDetailsSpec, error) {
 	var spec domain.GetInstanceDetailsSpec
 	id, err := pathID("the service instance id", escapedID)
@@ -18,8 +18,8 @@ func (v verbs) GetInstance(ctx context.Context, escapedID string, _ domain.Fetch
 		return spec, v.osbError(ctx, err)
 	}
 	instance, err := v.engine.Instance(ctx, callOf(ctx).caller, id)
-	if err == nil && instance.Operation.Kind == serviceforge.Provision && instance.Operation.State != serviceforge.Succeeded {
-		err = serviceforge.Errorf(serviceforge.NotFound, "service instance %q is not provisioned (state %s)", id, instance.State)
+	if err == nil {
+		err = fetchable(&instance)
 	}
 	if err != nil {
 		return spec, v.osbError(ctx, err)
@@ -30,6 +30,17 @@ func (v verbs) GetInstance(ctx context.Context, escapedID string, _ domain.Fetch
 		DashboardURL: v.dashboardURL(id),
 		Parameters:   reveal(instance.Parameters),
 	}, nil
+}
+
+// fetchable says whether OSB lets an instance be seen now.
+func fetchable(i *serviceforge.Instance) error {
+	switch {
+	case i.Operation.Kind == serviceforge.Provision && i.Operation.State != serviceforge.Succeeded:
+		return serviceforge.Errorf(serviceforge.NotFound, "service instance %q is not provisioned (state %s)", i.ID, i.State)
+	case i.Operation.Kind == serviceforge.Update && i.Busy():
+		return serviceforge.Errorf(serviceforge.Busy, "service instance %q is being updated", i.ID)
+	}
+	return nil
 }
 
 // GetBinding answers GET /v2/service_instances/:id/service_bindings/:bid (OSB

@@ -20,7 +20,7 @@ func (v verbs) Provision(ctx context.Context, escapedID string, d domain.Provisi
 	if err := v.checkOrder(d.ServiceID, d.PlanID); err != nil {
 		return spec, v.osbError(ctx, err)
 	}
-	if err := checkMaintenance(d.MaintenanceInfo); err != nil {
+	if err := v.checkMaintenance(d.ServiceID, d.PlanID, d.MaintenanceInfo); err != nil {
 		return spec, err
 	}
 	if d.OrganizationGUID == "" || d.SpaceGUID == "" {

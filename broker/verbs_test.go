@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/spec/osb/scene"
 )
 
@@ -162,26 +163,49 @@ func TestDeleteOf2014(t *testing.T) {
 	s.want(s.do("DELETE", "/v2/service_instances/a", "", bare), http.StatusAccepted)
 }
 
-func TestUpdateIsRefused(t *testing.T) {
+func TestUpdate(t *testing.T) {
 	s := newStage(t, true)
-	const path = "/v2/service_instances/a?accepts_incomplete=true"
-	change := func(plan string) string {
-		return `{"service_id": "` + scene.Service + `", "plan_id": "` + plan + `", "previous_values": {"plan_id": "x"}}`
-	}
-	s.want(s.do("PATCH", path, change(scene.ThreeServers)), http.StatusNotFound)
+	const path = "/v2/service_instances/a"
+	change := func(more string) string { return `{"service_id": "` + scene.Service + `"` + more + `}` }
+	larger := change(`, "parameters": {"quota_backend_bytes": 33554432}, "previous_values": {"plan_id": "x"}`)
+	s.want(s.do("PATCH", path+"?accepts_incomplete=true", larger), http.StatusNotFound)
 	s.created("a")
+	s.wantError(s.do("PATCH", path+"?accepts_incomplete=true", larger), 422, "ConcurrencyError", concurrency)
 	s.Succeed(t, "a")
-	s.want(s.do("PATCH", path, `{}`), http.StatusBadRequest)
-	s.want(s.do("PATCH", path, `{"service_id": "nope"}`), http.StatusBadRequest)
-	s.want(s.do("PATCH", path, change("nope")), http.StatusBadRequest)
-	s.want(s.do("PATCH", path, change(scene.OtherPlan)), http.StatusBadRequest)
-	a := s.want(s.do("PATCH", path, change(scene.ThreeServers)), 422)
-	if d := a.json["description"].(string); !strings.Contains(d, "plan") || !strings.Contains(d, "not supported") {
-		t.Errorf("description %q", d)
+	for body, status := range map[string]int{
+		`{}`:                                             400,
+		`{"service_id": "nope"}`:                         400,
+		change(`, "plan_id": "nope"`):                    400,
+		change(`, "parameters": {"nope": 1}`):            400,
+		change(`, "parameters": 1`):                      400,
+		change(`, "plan_id": "` + scene.OtherPlan + `"`): 400,
+		change(`, "plan_id": "` + scene.OneServer + `"`): 200, // it has it
+		change(`, "context": {"instance_name": "new"}`):  200,
+	} {
+		s.want(s.do("PATCH", path+"?accepts_incomplete=true", body), status)
 	}
-	a = s.want(s.do("PATCH", path, strings.TrimSuffix(change(scene.OneServer), "}")+`, "maintenance_info": {"version": "2.0.0"}}`), 422)
+	s.wantError(s.do("PATCH", path, larger), 422, "AsyncRequired", "This service plan requires client support for asynchronous service operations.")
+	a := s.want(s.do("PATCH", path+"?accepts_incomplete=true", change(`, "maintenance_info": {"version": "9.9.9"}`)), 422)
 	if a.json["error"] != "MaintenanceInfoConflict" {
 		t.Errorf("maintenance_info: %s", a.text)
+	}
+	s.want(s.do("GET", path, ""), http.StatusOK)
+
+	first := s.want(s.do("PATCH", path+"?accepts_incomplete=true", larger), http.StatusAccepted)
+	again := s.want(s.do("PATCH", path+"?accepts_incomplete=true", larger), http.StatusAccepted)
+	if first.json["operation"] == "" || again.json["operation"] != first.json["operation"] {
+		t.Errorf("the same request again: %s, first %s", again.text, first.text)
+	}
+	s.wantError(s.do("PATCH", path+"?accepts_incomplete=true", change(`, "parameters": {"prefix": "/x"}`)), 422, "ConcurrencyError", concurrency)
+	s.wantError(s.do("GET", path, ""), 422, "ConcurrencyError", concurrency)
+	s.wantError(s.do("PUT", path+"/service_bindings/b", bindOrder), 422, "ConcurrencyError", concurrency)
+	s.FailUpdate(t, "a", "The infrastructure could not do it", serviceforge.Aftermath{Unrepeatable: true})
+	a = s.want(s.do("GET", path+"/last_operation?operation="+first.json["operation"].(string), ""), http.StatusOK)
+	if a.json["state"] != "failed" || a.json["instance_usable"] != true || a.json["update_repeatable"] != false {
+		t.Errorf("failed: %s", a.text)
+	}
+	if a := s.want(s.do("GET", path, ""), http.StatusOK); a.json["parameters"] != nil {
+		t.Errorf("a failed update changed the parameters: %s", a.text)
 	}
 }
 
@@ -196,7 +220,7 @@ func TestNothingSecretIsLogged(t *testing.T) {
 	s.Succeed(t, "a")
 	s.want(s.do("PUT", "/v2/service_instances/a/service_bindings/b", secret(bindOrder)), http.StatusBadRequest)
 	made := s.want(s.do("PUT", "/v2/service_instances/a/service_bindings/b", bindOrder, header("X-Broker-API-Request-Identity", "request-77")), http.StatusCreated)
-	s.want(s.do("PATCH", "/v2/service_instances/a", secret(order)), 422)
+	s.want(s.do("PATCH", "/v2/service_instances/a", secret(order)), 400)
 	s.do("GET", "/v2/catalog", "", user("cc", "wrong-hunter2"))
 	s.server.Close() // waits for the last line
 	log := s.log.String()

@@ -14,6 +14,7 @@ type Offering struct {
 	Metadata              map[string]any
 	Bindable              bool
 	PlanUpdateable        bool
+	AllowContextUpdates   bool
 	InstancesRetrievable  bool
 	BindingsRetrievable   bool
 	// DeploymentNamePrefix begins the names of its BOSH deployments.
@@ -29,6 +30,12 @@ type Plan struct {
 	Free                  *bool // nil = OSB's default, true
 	Metadata              map[string]any
 	Bindable              *bool // nil = the offering's
+	PlanUpdateable        *bool // nil = the offering's
+	// UpdateTo holds the ids of the plans that its instances may change to; nil =
+	// all of the offering.
+	UpdateTo []string
+	// MaintenanceInfo changes when instances are to be upgraded; zero = not told.
+	MaintenanceInfo MaintenanceInfo
 	// MaximumPollingDuration is told to the platform; zero = not told.
 	MaximumPollingDuration time.Duration
 	// Deadline is how long the engine tries to fulfil one operation; zero = its own default.
@@ -41,6 +48,12 @@ type Plan struct {
 	Schemas Schemas
 }
 
+// MaintenanceInfo is OSB's "Maintenance Info Object".
+type MaintenanceInfo struct {
+	Version     string // semantic version 2.0
+	Description string // what an upgrade means for the user
+}
+
 // Needs lists the words of a service release that a pool must be able to map
 // to its cloud config.
 type Needs struct {
@@ -51,7 +64,7 @@ type Needs struct {
 // Schemas holds JSON Schema draft-04 documents (OSB "Schemas Object"); nil =
 // not told.
 type Schemas struct {
-	Create, Bind json.RawMessage
+	Create, Update, Bind json.RawMessage
 }
 
 // Catalog is an immutable set of offerings.

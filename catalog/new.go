@@ -2,6 +2,8 @@ package catalog
 
 import (
 	"encoding/json"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/serviceforge/serviceforge"
@@ -68,6 +70,9 @@ func checkWords(what, id, name, description string, ids, names map[string]bool) 
 	return nil
 }
 
+// semver is the form of semantic versions 2.0 (semver.org).
+var semver = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[-0-9A-Za-z]+(\.[-0-9A-Za-z]+)*)?(\+[-0-9A-Za-z]+(\.[-0-9A-Za-z]+)*)?$`)
+
 func checkPlan(what string, p Plan) error {
 	if p.MaximumPollingDuration < 0 || p.Deadline < 0 {
 		return invalid("%s: durations must not be negative", what)
@@ -77,7 +82,10 @@ func checkPlan(what string, p Plan) error {
 	default:
 		return invalid("%s: pools are chosen by %s, %s or %s", what, LeastUsed, Spread, InOrder)
 	}
-	for name, schema := range map[string]json.RawMessage{"create": p.Schemas.Create, "bind": p.Schemas.Bind} {
+	if m := p.MaintenanceInfo; m.Version == "" && m.Description != "" || m.Version != "" && !semver.MatchString(m.Version) {
+		return invalid("%s: maintenance_info.version must be a semantic version, e.g. 1.0.0", what)
+	}
+	for name, schema := range map[string]json.RawMessage{"create": p.Schemas.Create, "update": p.Schemas.Update, "bind": p.Schemas.Bind} {
 		if schema == nil {
 			continue
 		}
@@ -123,6 +131,20 @@ func Bindable(o Offering, p Plan) bool {
 		return *p.Bindable
 	}
 	return o.Bindable
+}
+
+// Updateable says whether instances of the plan can change to other plans at all.
+func Updateable(o Offering, p Plan) bool {
+	if p.PlanUpdateable != nil {
+		return *p.PlanUpdateable
+	}
+	return o.PlanUpdateable
+}
+
+// MayBecome says whether instances of the plan may change to another plan of
+// the offering.
+func (p *Plan) MayBecome(id string) bool {
+	return p.ID == id || p.UpdateTo == nil || slices.Contains(p.UpdateTo, id)
 }
 
 func quoted(name, id string) string {

@@ -89,14 +89,28 @@ func (p *Pool) unfit(w Wish, u Use) string {
 	case p.Limited() && u.Instances >= p.Size():
 		return "is full"
 	}
+	return p.lacks(w.Plan)
+}
+
+// Refuses says why an instance that the pool has cannot get the plan, or "":
+// the plan's rule does not allow the pool, or it lacks what the plan needs.
+func (p *Pool) Refuses(plan catalog.Plan) string {
+	if !plan.Pools.Allows(p.Name, p.Tags) {
+		return "is not among the plan's pools"
+	}
+	return p.lacks(plan)
+}
+
+// lacks says what the pool does not have of what the plan needs, or "".
+func (p *Pool) lacks(plan catalog.Plan) string {
 	for _, need := range []struct {
 		what  string
 		words []string
 		has   map[string]string
 	}{
-		{"vm type", w.Plan.Needs.VMTypes, p.VMTypes},
-		{"disk type", w.Plan.Needs.DiskTypes, p.DiskTypes},
-		{"stemcell", w.Plan.Needs.Stemcells, p.Stemcells},
+		{"vm type", plan.Needs.VMTypes, p.VMTypes},
+		{"disk type", plan.Needs.DiskTypes, p.DiskTypes},
+		{"stemcell", plan.Needs.Stemcells, p.Stemcells},
 	} {
 		for _, word := range need.words {
 			if need.has[word] == "" {

@@ -76,7 +76,7 @@ func (e *Engine) wish(r ProvisionRequest) (*serviceforge.Instance, error) {
 		Context: serviceforge.NewSecret(string(r.Context)), Parameters: serviceforge.NewSecret(string(r.Parameters)),
 		Deployment: serviceforge.DeploymentName(offering.DeploymentNamePrefix, r.InstanceID), Release: offering.Release,
 		State: serviceforge.Initialized, Operation: operation, Operations: []string{operation.ID},
-		CreatedAt: now, UpdatedAt: now,
+		Maintenance: plan.MaintenanceInfo.Version, CreatedAt: now, UpdatedAt: now,
 	}, nil
 }
 
@@ -100,7 +100,7 @@ func (e *Engine) repeated(r ProvisionRequest, wish, existing *serviceforge.Insta
 		return Accepted{}, serviceforge.Errorf(serviceforge.Conflict, "service instance %q exists with other attributes", wish.ID)
 	case existing.Operation.Kind == serviceforge.Deprovision:
 		return Accepted{}, serviceforge.Errorf(serviceforge.Busy, "service instance %q is being deleted", wish.ID)
-	case existing.Operation.Kind == serviceforge.Repair: // it runs; what an operator does is aside
+	case existing.Operation.Kind == serviceforge.Repair, existing.Operation.Kind == serviceforge.Update: // it was made, and runs
 		return Accepted{Instance: *existing, Operation: existing.Operation.ID, Done: true}, nil
 	case existing.Operation.State == serviceforge.Failed:
 		return Accepted{}, serviceforge.Errorf(serviceforge.Conflict, "service instance %q exists, but its creation failed: delete it first", wish.ID)

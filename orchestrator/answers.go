@@ -48,11 +48,8 @@ func (e *Engine) lastOperation(ctx context.Context, c Caller, id, operation stri
 	if !c.sees(summary.Platform) {
 		return Progress{}, serviceforge.Errorf(serviceforge.NotFound, "there is no service instance %q", id)
 	}
-	if aside(summary.Kind, summary.OperationID, operation, c) {
-		return Progress{
-			Kind: serviceforge.Provision, State: serviceforge.Succeeded, Step: serviceforge.Ready,
-			Description: "The service instance is ready", Percent: 100,
-		}, nil
+	if aside(&summary, operation, c) {
+		return before(&summary), nil
 	}
 	return e.describe(&summary), nil
 }
@@ -83,7 +80,7 @@ func (e *Engine) describe(s *store.Summary) Progress {
 	case serviceforge.Succeeded:
 		p.Description, p.Percent = "The service instance is ready", 100
 	case serviceforge.Failed:
-		p.Description = s.Message
+		p.Description, p.Aftermath = s.Message, s.Aftermath
 	default:
 		p.RetryAfter = askAgain
 		e.describeRunning(s, &p)

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge"
-	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/releases"
 )
 
@@ -56,7 +55,9 @@ func (l *leader) intendDeploy(ctx context.Context, i *serviceforge.Instance) (ne
 	if err != nil {
 		return goOn, err
 	}
-	i.State = serviceforge.Deploying
+	if i.Operation.Kind == serviceforge.Provision {
+		i.State = serviceforge.Deploying
+	}
 	i.Operation.Intent = serviceforge.Intent{
 		ContextID: contextID(&i.Operation, deploy), Verb: deploy, Digest: digest(manifest), Term: l.term,
 	}
@@ -75,15 +76,11 @@ func (l *leader) makeSecrets(i *serviceforge.Instance) error {
 	if !i.Secrets.Empty() {
 		return nil
 	}
-	release, err := l.release(i.Release)
+	in, release, err := l.input(i)
 	if err != nil {
 		return err
 	}
-	pool, err := l.Pools.Pool(i.Pool)
-	if err != nil {
-		return err
-	}
-	i.Secrets, err = release.NewSecrets(l.input(i, pool))
+	i.Secrets, err = release.NewSecrets(in)
 	return err
 }
 
@@ -96,10 +93,15 @@ func (l *leader) mayDeploy(ctx context.Context, d Director, i *serviceforge.Inst
 	ctx, cancel := context.WithTimeout(ctx, l.PostTimeout)
 	defer cancel()
 	whose, err := l.owner(ctx, d, i)
-	if err == nil && whose == foreign {
+	switch {
+	case err != nil:
+		return err
+	case whose == foreign:
 		return serviceforge.Errorf(serviceforge.Unprocessable, "a deployment named %s exists that this broker did not make", i.Deployment)
+	case whose == nobody && i.Operation.Kind == serviceforge.Update:
+		return serviceforge.Errorf(serviceforge.Unprocessable, "the deployment %s is gone from pool %s: delete the service instance", i.Deployment, i.Pool)
 	}
-	return err
+	return nil
 }
 
 // awaitDeploy waits for the task and decides what its end means.
@@ -138,6 +140,9 @@ func (l *leader) taskFailed(ctx context.Context, i *serviceforge.Instance, p *po
 	if found.retry == justWait {
 		return l.again(ctx, i, cause)
 	}
+	if i.Operation.Kind == serviceforge.Update {
+		return goOn, l.updateFailed(ctx, i, found, cause)
+	}
 	spill, err := l.maySpill(ctx, i, p.director, found)
 	if err != nil {
 		return goOn, err
@@ -161,6 +166,9 @@ func (l *leader) recover(ctx context.Context, i *serviceforge.Instance, d Direct
 	}
 	if stamp, ok := releases.StampOf(manifest); ok && stamp.Operation == i.Operation.ID {
 		return l.advance(ctx, i, serviceforge.Deployed)
+	}
+	if i.Operation.Kind == serviceforge.Update {
+		return goOn, l.fail(ctx, i, "The update failed: nobody knows what became of it", cause)
 	}
 	return l.again(ctx, i, cause) // nobody said that it failed: not counted
 }
@@ -191,32 +199,38 @@ func (l *leader) check(ctx context.Context, i *serviceforge.Instance) (next, err
 	if err != nil {
 		return goOn, err
 	}
-	release, err := l.release(i.Release)
-	if err != nil {
+	checked := i.Wished() // a failed update leaves facts and access as they are
+	if checked.Facts, err = p.director.Addresses(ctx, i.Deployment); err != nil {
 		return goOn, err
 	}
-	if i.Facts, err = p.director.Addresses(ctx, i.Deployment); err != nil {
+	if checked.Access, err = l.access(ctx, &checked); err != nil {
 		return goOn, err
 	}
-	pool, err := l.Pools.Pool(i.Pool)
-	if err != nil {
+	if err := l.answers(ctx, checked.Access); err != nil {
 		return goOn, err
 	}
-	if i.Access, err = release.Access(ctx, l.Spiff, l.input(i, pool)); err != nil {
-		return goOn, err
-	}
-	if err := l.answers(ctx, i); err != nil {
-		return goOn, err
-	}
+	i.Facts, i.Access = checked.Facts, checked.Access
 	o := &i.Operation
+	if o.Kind == serviceforge.Update {
+		i.Fulfil()
+	}
 	i.State, o.State = serviceforge.Running, serviceforge.Succeeded
 	o.FinishedAt = l.Now().UTC()
 	return l.advance(ctx, i, serviceforge.Ready)
 }
 
+// access renders how credentials and users of the instance are made, by its facts.
+func (l *leader) access(ctx context.Context, i *serviceforge.Instance) (serviceforge.Secret, error) {
+	in, release, err := l.input(i)
+	if err != nil {
+		return serviceforge.Secret{}, err
+	}
+	return release.Access(ctx, l.Spiff, in)
+}
+
 // answers waits, for the length of one request, until the service serves.
-func (l *leader) answers(ctx context.Context, i *serviceforge.Instance) error {
-	service, ok, err := releases.UsersOf(i.Access)
+func (l *leader) answers(ctx context.Context, access serviceforge.Secret) error {
+	service, ok, err := releases.UsersOf(access)
 	if err != nil || !ok {
 		return err
 	}
@@ -231,25 +245,32 @@ func (l *leader) answers(ctx context.Context, i *serviceforge.Instance) error {
 	}
 }
 
-// render makes the manifest of the instance's deployment; equal records give
-// equal bytes.
+// render makes the manifest of the instance's deployment, as the operation is to
+// make it; equal records give equal bytes.
 func (l *leader) render(ctx context.Context, i *serviceforge.Instance) ([]byte, error) {
-	release, err := l.release(i.Release)
+	wished := i.Wished()
+	in, release, err := l.input(&wished)
 	if err != nil {
 		return nil, err
+	}
+	return release.Manifest(ctx, l.Spiff, in)
+}
+
+// input is what renders of the instance as it is depend on, and the service
+// release that renders it.
+func (l *leader) input(i *serviceforge.Instance) (releases.Input, *releases.Release, error) {
+	release, err := l.release(i.Release)
+	if err != nil {
+		return releases.Input{}, nil, err
 	}
 	pool, err := l.Pools.Pool(i.Pool)
 	if err != nil {
-		return nil, err
+		return releases.Input{}, nil, err
 	}
-	return release.Manifest(ctx, l.Spiff, l.input(i, pool))
-}
-
-func (l *leader) input(i *serviceforge.Instance, pool pools.Pool) releases.Input {
 	return releases.Input{
 		Instance: *i, Pool: pool, Broker: l.Store.BrokerID(), Versions: i.Versions,
 		First: i.Operation.Kind == serviceforge.Provision,
-	}
+	}, release, nil
 }
 
 func digest(manifest []byte) string {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/serviceforge/serviceforge"
@@ -22,6 +23,10 @@ type Explanation struct {
 	Advice   string                // what to do; "" = nothing
 }
 
+// updateAgain is what is to be done after a failed update, where other failures
+// are repaired.
+const updateAgain = "ask for the update again"
+
 // Explain tells where an instance stands and why. It asks no director. What
 // only the leader knows (the place in the line) other replicas do not tell.
 // Errors: Invalid, NotFound, Unavailable.
@@ -35,6 +40,9 @@ func (e *Engine) Explain(ctx context.Context, c Caller, instanceID string) (Expl
 	if o.Cause != "" {
 		found := classify(o.Cause)
 		x.Class, x.Advice = found.class, found.advice
+		if o.Kind == serviceforge.Update {
+			x.Advice = strings.ReplaceAll(x.Advice, "`serviceforge repair`", updateAgain)
+		}
 	}
 	switch {
 	case i.Busy():
@@ -56,6 +64,8 @@ func (e *Engine) Explain(ctx context.Context, c Caller, instanceID string) (Expl
 			x.Advice = classify(b.Cause).advice
 		}
 		e.waitsFor(&i, &x)
+	case o.State == serviceforge.Failed && x.Advice == "" && o.Kind == serviceforge.Update:
+		x.Advice = "Ask for the update again, with `serviceforge update-service` or from the platform."
 	case o.State == serviceforge.Failed && x.Advice == "":
 		x.Advice = "`serviceforge repair` tries again."
 	}

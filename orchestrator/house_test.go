@@ -63,7 +63,12 @@ services:
   secrets: {password: {type: password, length: 20}}
   facts: {host: {instance_group: node, address: first}}
   credentials: {host: (( sf.facts.host )), password: (( sf.secrets.password )), username: (( sf.user.name ))}
-  plans: [{id: plan, name: small, description: a plan}]
+  maintenance_info: {version: 1.0.0, description: nothing happens}
+  parameters: {level: {type: integer, minimum: 1, maximum: 9, default: 3}}
+  plans:
+  - {id: plan, name: small, description: a plan, update_to: [large, huge]}
+  - {id: large, name: large, description: a larger plan, update_to: [], bosh_deployment_stub: {instance_groups: [{name: node, instances: 2}]}}
+  - {id: huge, name: huge, description: a plan for which there are no machines, needs: {vm_types: [huge]}}
 `)},
 	"templates/default.yml": {Data: []byte("{}\n")},
 	"templates/stub.yml":    {Data: []byte("meta: {environment: NAME}\n")},
@@ -75,12 +80,12 @@ name: (( meta.environment ))
 update: {canaries: 1, max_in_flight: 1, canary_watch_time: 1-2, update_watch_time: 1-2}
 instance_groups:
 - name: node
-  instances: 1
+  instances: (( merge || 1 ))
   azs: (( sf.pool.azs ))
   vm_type: (( sf.pool.vm_types.small ))
   stemcell: default
   networks: [{name: (( sf.pool.network )) }]
-  jobs: [{name: node, release: plain, properties: {password: (( sf.secrets.password )) }}]
+  jobs: [{name: node, release: plain, properties: {password: (( sf.secrets.password )), level: (( sf.params.level )) }}]
 `)},
 }
 

@@ -71,6 +71,8 @@ func (l *leader) step(ctx context.Context, i *serviceforge.Instance) (next, erro
 		return l.deleteStep(ctx, i)
 	case serviceforge.Repair:
 		return l.verifyStep(ctx, i)
+	case serviceforge.Update:
+		return l.updateStep(ctx, i)
 	}
 	return goOn, serviceforge.Errorf(serviceforge.Internal, "operation %q is unknown", i.Operation.Kind)
 }
@@ -116,6 +118,9 @@ func (l *leader) fail(ctx context.Context, i *serviceforge.Instance, message, ca
 	o := &i.Operation
 	switch {
 	case o.Kind == serviceforge.Deprovision: // stays destroying: a DELETE tries again
+		o.Unusable = true
+	case o.Kind == serviceforge.Update: // the record is what it was; the deployment may not be
+		l.leftBehind(ctx, i)
 	case o.Kind == serviceforge.Repair: // nothing was changed: it may serve all the same
 	case o.Intent.Verb == "":
 		i.State = serviceforge.FailedCreation

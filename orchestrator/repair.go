@@ -6,6 +6,7 @@ import (
 	"reflect"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/store"
 )
 
 // verifyAttempts is how often a director or a service may stay silent before a
@@ -49,6 +50,12 @@ func (e *Engine) anew(i *serviceforge.Instance, c Caller) error {
 		return nil
 	case serviceforge.Running:
 		i.Operation = e.newOperation(serviceforge.Repair, c)
+		switch {
+		case before.Kind == serviceforge.Repair:
+			i.Operation.Before = before.Before
+		case before.State == serviceforge.Failed:
+			i.Operation.Before = &serviceforge.Outcome{Kind: before.Kind, State: before.State, Message: before.Message, Aftermath: before.Aftermath}
+		}
 	case serviceforge.FailedCreation, serviceforge.FailedDeployment:
 		i.Operation = e.newOperation(serviceforge.Provision, c)
 		i.State = serviceforge.Initialized
@@ -110,15 +117,7 @@ func (l *leader) verifyDeployment(ctx context.Context, i *serviceforge.Instance)
 		i.Operation.Message = fmt.Sprintf("The addresses moved from %v to %v: bindings made before hold the old ones", i.Facts, addresses)
 	}
 	i.Facts = addresses
-	release, err := l.release(i.Release)
-	if err != nil {
-		return err
-	}
-	pool, err := l.Pools.Pool(i.Pool)
-	if err != nil {
-		return err
-	}
-	if i.Access, err = release.Access(ctx, l.Spiff, l.input(i, pool)); err != nil {
+	if i.Access, err = l.access(ctx, i); err != nil {
 		return err
 	}
 	_, err = l.advance(ctx, i, serviceforge.Deployed)
@@ -126,7 +125,7 @@ func (l *leader) verifyDeployment(ctx context.Context, i *serviceforge.Instance)
 }
 
 func (l *leader) verifyService(ctx context.Context, i *serviceforge.Instance) error {
-	if err := l.answers(ctx, i); err != nil {
+	if err := l.answers(ctx, i.Access); err != nil {
 		return err
 	}
 	i.Operation.Message += ". The service answers."
@@ -136,8 +135,19 @@ func (l *leader) verifyService(ctx context.Context, i *serviceforge.Instance) er
 }
 
 // aside says whether a poll is about an operation that ended before a
-// verification began, which only operators know of: that operation succeeded,
-// else there would be nothing to verify.
-func aside(kind serviceforge.Kind, known, asked string, c Caller) bool {
-	return kind == serviceforge.Repair && asked != known && (asked != "" || c.Platform != "")
+// verification began, which only operators know of.
+func aside(s *store.Summary, asked string, c Caller) bool {
+	return s.Kind == serviceforge.Repair && asked != s.OperationID && (asked != "" || c.Platform != "")
+}
+
+// before is the answer to such a poll. Only running instances are verified, so
+// that the operation succeeded, unless it was an update that failed.
+func before(s *store.Summary) Progress {
+	if b := s.Before; b != nil {
+		return Progress{Kind: b.Kind, State: b.State, Step: serviceforge.Ready, Description: b.Message, Aftermath: b.Aftermath}
+	}
+	return Progress{
+		Kind: serviceforge.Provision, State: serviceforge.Succeeded, Step: serviceforge.Ready,
+		Description: "The service instance is ready", Percent: 100,
+	}
 }

@@ -38,6 +38,19 @@ type DeprovisionRequest struct {
 	AcceptsIncomplete bool
 }
 
+// UpdateRequest asks for a change of an instance (OSB "Updating").
+type UpdateRequest struct {
+	Caller
+	InstanceID string
+	ServiceID  string
+	PlanID     string          // empty = stays
+	Context    json.RawMessage // object; empty = stays
+	Parameters json.RawMessage // object, whose members replace those of the instance; or empty
+	// Upgrade moves the instance to the installed versions.
+	Upgrade           bool
+	AcceptsIncomplete bool
+}
+
 // Accepted is the answer to a request that started, or had started, an operation.
 type Accepted struct {
 	Instance  serviceforge.Instance
@@ -77,6 +90,7 @@ type Progress struct {
 	Node        string        // the director's task, e.g. "etcd/0"; may be empty
 	Percent     int           // 0..100, monotonic within an operation
 	RetryAfter  time.Duration // when asking again makes sense
+	serviceforge.Aftermath
 }
 
 // Provision records the wish for an instance and returns before any director
@@ -90,6 +104,15 @@ func (e *Engine) Provision(ctx context.Context, r ProvisionRequest) (Accepted, e
 // provision. Errors: Invalid, AsyncRequired, Gone (no such instance), Unavailable.
 func (e *Engine) Deprovision(ctx context.Context, r DeprovisionRequest) (Accepted, error) {
 	return e.deprovision(ctx, r)
+}
+
+// Update records the wish for another plan, other parameters or newer versions.
+// What needs no deployment (another context) is done at once, and nothing to
+// change is no error: then Accepted is Done. Errors: Invalid, NotFound, Busy
+// (another operation is running), AsyncRequired, Unprocessable (this change is
+// not possible), Unavailable.
+func (e *Engine) Update(ctx context.Context, r UpdateRequest) (Accepted, error) {
+	return e.update(ctx, r)
 }
 
 // LastOperation answers a poll from memory. operation may be empty or foreign;

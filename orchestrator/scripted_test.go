@@ -301,3 +301,10 @@ func (d *scripted) dieAt(n int) (killed chan struct{}, moments func() int) {
 
 // live ends dieAt; no engine runs meanwhile.
 func (d *scripted) live() { d.fault = func(string, string) error { return nil } }
+
+// lastPosted returns the manifest that was posted last.
+func (d *scripted) lastPosted() []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.posted
+}

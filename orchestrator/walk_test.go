@@ -1,6 +1,7 @@
 package orchestrator_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"testing"
@@ -16,7 +17,8 @@ type verb struct {
 	begin   func(h *house) orchestrator.Accepted
 	points  int                              // at least: else the walk does not see the calls
 	posts   int                              // deploys in all; 0 = no deployment is left
-	right   func(serviceforge.Instance) bool // beside that it succeeded; nil = that is all
+	ends    serviceforge.OperationState      // "" = Succeeded
+	right   func(serviceforge.Instance) bool // beside how it ended; nil = that is all
 }
 
 func verbs() []verb {
@@ -57,6 +59,32 @@ func verbs() []verb {
 			right: func(i serviceforge.Instance) bool {
 				return i.State == serviceforge.Running && i.Operation.Kind == serviceforge.Repair && i.Facts["node"][0] == "127.9.9.9"
 			},
+		},
+		{
+			name: "update", prepare: created,
+			begin: func(h *house) orchestrator.Accepted { return h.change("a", toLarge) }, points: 8, posts: 2,
+			right: func(i serviceforge.Instance) bool { return i.State == serviceforge.Running && i.PlanID == "large" },
+		},
+		{
+			name: "update that fails",
+			prepare: func(h *house) {
+				created(h)
+				h.director.outcome = []string{orchestrator.TaskError}
+			},
+			begin: func(h *house) orchestrator.Accepted { return h.change("a", toLarge) }, points: 8, posts: 2, ends: serviceforge.Failed,
+			right: func(i serviceforge.Instance) bool {
+				return i.State == serviceforge.Running && i.PlanID == "plan" && i.Unfinished == "large"
+			},
+		},
+		{
+			name: "deprovision that takes over an update",
+			prepare: func(h *house) {
+				created(h)
+				h.director.hold = true
+				h.change("a", toLarge)
+				h.awaitTask()
+			},
+			begin: func(h *house) orchestrator.Accepted { return h.remove("a") }, points: 8,
 		},
 	}
 }
@@ -107,7 +135,7 @@ func walk(t *testing.T, v verb, cut int) (points int) {
 	points = moments()
 	h.director.live()
 	h.run()
-	h.until("a", accepted.Operation, serviceforge.Succeeded)
+	h.until("a", accepted.Operation, cmp.Or(v.ends, serviceforge.Succeeded))
 	if v.posts > 0 {
 		if d := h.director.deployments["plain-a"]; d == nil || d.posts != v.posts || len(h.director.deployments) != 1 {
 			t.Errorf("%d deployments, %+v", len(h.director.deployments), d)

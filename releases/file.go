@@ -30,6 +30,7 @@ type fileService struct {
 	Metadata             map[string]any `yaml:"metadata"`
 	Bindable             *bool          `yaml:"bindable"`
 	PlanUpdateable       *bool          `yaml:"plan_updateable"`
+	AllowContextUpdates  *bool          `yaml:"allow_context_updates"`
 	InstancesRetrievable *bool          `yaml:"instances_retrievable"`
 	BindingsRetrievable  *bool          `yaml:"bindings_retrievable"`
 	DeploymentNamePrefix string         `yaml:"deployment_name_prefix"`
@@ -40,6 +41,7 @@ type fileService struct {
 	Facts       map[string]factSpec   `yaml:"facts"`
 	Credentials snippet               `yaml:"credentials"`
 	Users       snippet               `yaml:"users"`
+	Maintenance fileMaintenance       `yaml:"maintenance_info"`
 	Plans       []filePlan            `yaml:"plans"`
 }
 
@@ -82,6 +84,9 @@ type filePlan struct {
 	Description            string               `yaml:"description"`
 	Free                   *bool                `yaml:"free"`
 	Bindable               *bool                `yaml:"bindable"`
+	PlanUpdateable         *bool                `yaml:"plan_updateable"`
+	UpdateTo               []string             `yaml:"update_to"` // names of plans; absent = all
+	Maintenance            fileMaintenance      `yaml:"maintenance_info"`
 	Metadata               map[string]any       `yaml:"metadata"`
 	MaximumPollingDuration time.Duration        `yaml:"maximum_polling_duration"`
 	Deadline               time.Duration        `yaml:"deadline"`
@@ -93,6 +98,12 @@ type filePlan struct {
 		DiskTypes []string `yaml:"disk_types"`
 	} `yaml:"needs"`
 	Stub snippet `yaml:"bosh_deployment_stub"`
+}
+
+// fileMaintenance is OSB's maintenance_info; a plan's replaces the service's.
+type fileMaintenance struct {
+	Version     string `yaml:"version"`
+	Description string `yaml:"description"`
 }
 
 // poolRule is a list of pool names, or a map.

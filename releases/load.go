@@ -1,6 +1,7 @@
 package releases
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"path"
@@ -146,6 +147,7 @@ func (s *service) loadOffering(f *fileService, ref string) error {
 	s.offering = catalog.Offering{
 		ID: f.ID, Name: f.Name, Description: f.Description, Tags: f.Tags, Metadata: f.Metadata,
 		Bindable: yes(f.Bindable), PlanUpdateable: yes(f.PlanUpdateable),
+		AllowContextUpdates:  yes(f.AllowContextUpdates),
 		InstancesRetrievable: yes(f.InstancesRetrievable), BindingsRetrievable: yes(f.BindingsRetrievable),
 		DeploymentNamePrefix: prefix, Release: ref,
 	}
@@ -256,8 +258,14 @@ func (s *service) loadPlans(f *fileService) error {
 		if err != nil {
 			return err
 		}
+		successors, err := f.successors(&p)
+		if err != nil {
+			return err
+		}
 		made := &plan{stub: stub, parameters: parameters, Plan: catalog.Plan{
 			ID: p.ID, Name: p.Name, Description: p.Description, Free: p.Free, Bindable: p.Bindable, Metadata: p.Metadata,
+			PlanUpdateable: p.PlanUpdateable, UpdateTo: successors,
+			MaintenanceInfo:        catalog.MaintenanceInfo(cmp.Or(p.Maintenance, f.Maintenance)),
 			MaximumPollingDuration: p.MaximumPollingDuration, Deadline: p.Deadline, Pools: p.rule(),
 			Needs:   catalog.Needs{VMTypes: p.Needs.VMTypes, DiskTypes: p.Needs.DiskTypes, Stemcells: s.operatingSystems()},
 			Schemas: catalog.Schemas{Create: schema, Bind: noParameters},
@@ -266,6 +274,23 @@ func (s *service) loadPlans(f *fileService) error {
 		s.offering.Plans = append(s.offering.Plans, made.Plan)
 	}
 	return nil
+}
+
+// successors returns the ids of the plans that a plan names in update_to; nil
+// where it names none, and so allows all.
+func (f *fileService) successors(p *filePlan) ([]string, error) {
+	if p.UpdateTo == nil {
+		return nil, nil
+	}
+	ids := []string{}
+	for _, name := range p.UpdateTo {
+		n := slices.IndexFunc(f.Plans, func(other filePlan) bool { return other.Name == name })
+		if n < 0 {
+			return nil, invalid("plan %s: update_to: there is no plan %s", p.Name, name)
+		}
+		ids = append(ids, f.Plans[n].ID)
+	}
+	return ids, nil
 }
 
 func (s *service) operatingSystems() []string {

@@ -37,6 +37,8 @@ type instanceRecord struct {
 	Release          string              `json:"release,omitempty"`
 	Infrastructure   string              `json:"infrastructure,omitempty"`
 	Versions         map[string]string   `json:"versions,omitempty"`
+	Maintenance      string              `json:"maintenance,omitempty"`
+	Unfinished       string              `json:"unfinished,omitempty"`
 	State            serviceforge.State  `json:"state"`
 	Operation        operationRecord     `json:"operation"`
 	Operations       []string            `json:"operations"`
@@ -51,6 +53,9 @@ type instanceSecrets struct {
 	Parameters string `json:"parameters,omitempty"`
 	Secrets    string `json:"secrets,omitempty"`
 	Access     string `json:"access,omitempty"`
+
+	WishContext    string `json:"wish_context,omitempty"`
+	WishParameters string `json:"wish_parameters,omitempty"`
 }
 
 type operationRecord struct {
@@ -71,6 +76,29 @@ type operationRecord struct {
 	NotBefore  time.Time                   `json:"not_before,omitzero"`
 	StartedAt  time.Time                   `json:"started_at"`
 	FinishedAt time.Time                   `json:"finished_at,omitzero"`
+	Wish       wishRecord                  `json:"wish,omitzero"`
+	Before     *outcomeRecord              `json:"before,omitempty"`
+	aftermathRecord
+}
+
+// wishRecord is the open part of a wish; its secrets are in instanceSecrets.
+type wishRecord struct {
+	PlanID      string            `json:"plan_id,omitempty"`
+	Release     string            `json:"release,omitempty"`
+	Versions    map[string]string `json:"versions,omitempty"`
+	Maintenance string            `json:"maintenance,omitempty"`
+}
+
+type outcomeRecord struct {
+	Kind    serviceforge.Kind           `json:"kind"`
+	State   serviceforge.OperationState `json:"state"`
+	Message string                      `json:"message,omitempty"`
+	aftermathRecord
+}
+
+type aftermathRecord struct {
+	Unusable     bool `json:"unusable,omitempty"`
+	Unrepeatable bool `json:"unrepeatable,omitempty"`
 }
 
 type intentRecord struct {
@@ -107,6 +135,7 @@ func (s *Store) encodeInstance(i *serviceforge.Instance) (string, error) {
 	closed, err := s.sealJSON(place, instanceSecrets{
 		Context: i.Context.Reveal(), Parameters: i.Parameters.Reveal(),
 		Secrets: i.Secrets.Reveal(), Access: i.Access.Reveal(),
+		WishContext: i.Operation.Wish.Context.Reveal(), WishParameters: i.Operation.Wish.Parameters.Reveal(),
 	})
 	if err != nil {
 		return "", err
@@ -116,6 +145,7 @@ func (s *Store) encodeInstance(i *serviceforge.Instance) (string, error) {
 		ID:     i.ID, ServiceID: i.ServiceID, PlanID: i.PlanID, Platform: i.Platform,
 		OrganizationGUID: i.OrganizationGUID, SpaceGUID: i.SpaceGUID,
 		Deployment: i.Deployment, Pool: i.Pool, Slot: i.Slot, Release: i.Release, Infrastructure: i.Infrastructure, Versions: i.Versions,
+		Maintenance: i.Maintenance, Unfinished: i.Unfinished,
 		State: i.State, Operation: operationToRecord(&i.Operation), Operations: i.Operations, Facts: i.Facts,
 		CreatedAt: i.CreatedAt, UpdatedAt: i.UpdatedAt, Sealed: closed,
 	})
@@ -137,28 +167,45 @@ func (s *Store) decodeInstance(place string, data []byte, revision int64) (servi
 		Context: serviceforge.NewSecret(hidden.Context), Parameters: serviceforge.NewSecret(hidden.Parameters),
 		Secrets: serviceforge.NewSecret(hidden.Secrets), Access: serviceforge.NewSecret(hidden.Access),
 		Deployment: r.Deployment, Pool: r.Pool, Slot: r.Slot, Release: r.Release, Infrastructure: r.Infrastructure, Versions: r.Versions,
+		Maintenance: r.Maintenance, Unfinished: r.Unfinished,
 		State: r.State, Operation: operationFromRecord(&r.Operation), Operations: r.Operations, Facts: r.Facts,
 		CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, Revision: revision, Unknown: unknown,
 	}
+	i.Operation.Wish.Context = serviceforge.NewSecret(hidden.WishContext)
+	i.Operation.Wish.Parameters = serviceforge.NewSecret(hidden.WishParameters)
 	i.Stored, i.Claimed = i.Standing(), i.Claim()
 	return i, nil
 }
 
 func operationToRecord(o *serviceforge.Operation) operationRecord {
+	var before *outcomeRecord
+	if b := o.Before; b != nil {
+		before = &outcomeRecord{b.Kind, b.State, b.Message, aftermathRecord(b.Aftermath)}
+	}
 	return operationRecord{
 		ID: o.ID, Kind: o.Kind, State: o.State, Step: o.Step, Message: o.Message, Cause: o.Cause,
 		Identity: o.Identity, Actor: o.Actor, Attempt: o.Attempt, Failures: o.Failures, Repeats: o.Repeats,
 		Tried: o.Tried, Intent: intentRecord(o.Intent), Superseded: intentRecord(o.Superseded),
 		NotBefore: o.NotBefore, StartedAt: o.StartedAt, FinishedAt: o.FinishedAt,
+		Wish:   wishRecord{o.Wish.PlanID, o.Wish.Release, o.Wish.Versions, o.Wish.Maintenance},
+		Before: before, aftermathRecord: aftermathRecord(o.Aftermath),
 	}
 }
 
 func operationFromRecord(r *operationRecord) serviceforge.Operation {
+	var before *serviceforge.Outcome
+	if b := r.Before; b != nil {
+		before = &serviceforge.Outcome{Kind: b.Kind, State: b.State, Message: b.Message, Aftermath: serviceforge.Aftermath(b.aftermathRecord)}
+	}
 	return serviceforge.Operation{
 		ID: r.ID, Kind: r.Kind, State: r.State, Step: r.Step, Message: r.Message, Cause: r.Cause,
 		Identity: r.Identity, Actor: r.Actor, Attempt: r.Attempt, Failures: r.Failures, Repeats: r.Repeats,
 		Tried: r.Tried, Intent: serviceforge.Intent(r.Intent), Superseded: serviceforge.Intent(r.Superseded),
 		NotBefore: r.NotBefore, StartedAt: r.StartedAt, FinishedAt: r.FinishedAt,
+		Wish: serviceforge.Wish{
+			PlanID: r.Wish.PlanID, Release: r.Wish.Release, Versions: r.Wish.Versions, Maintenance: r.Wish.Maintenance,
+		},
+		Before: before, Aftermath: serviceforge.Aftermath(r.aftermathRecord),
 	}
 }
 

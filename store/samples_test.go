@@ -74,6 +74,32 @@ func full(id string, at time.Time) *serviceforge.Instance {
 	return i
 }
 
+// What an update adds to a record, and its secrets are sealed.
+func TestAnUpdateIsKept(t *testing.T) {
+	s := open(t)
+	want := full("a", time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC))
+	want.Maintenance, want.Unfinished = "1.0.0", "p2"
+	o := &want.Operation
+	o.Kind, o.Unusable = serviceforge.Update, true
+	o.Wish = serviceforge.Wish{
+		PlanID: "p2", Parameters: serviceforge.NewSecret(`{"canary":1}`), Context: serviceforge.NewSecret(`{"canary":2}`),
+		Release: "etcd/2.0.0", Versions: map[string]string{"etcd": "3"}, Maintenance: "2.0.0",
+	}
+	o.Before = &serviceforge.Outcome{Kind: serviceforge.Update, State: serviceforge.Failed, Message: "m"}
+	_, err := s.CreateInstance(t.Context(), want)
+	must(t, err)
+	got, err := s.Instance(t.Context(), "a")
+	must(t, err)
+	if diff := cmp.Diff(want, &got, reveal); diff != "" {
+		t.Error(diff)
+	}
+	stored, err := s.etcd.Client().Get(t.Context(), "/serviceforge/v1/instances/a")
+	must(t, err)
+	if strings.Contains(string(stored.Kvs[0].Value), "canary") {
+		t.Errorf("stored in clear: %s", stored.Kvs[0].Value)
+	}
+}
+
 // TestTwoViewsAreEqual compares what a view keeps of its own writes with what
 // another reads of the records, first by listing and then by watching.
 func TestTwoViewsAreEqual(t *testing.T) {
@@ -89,6 +115,11 @@ func TestTwoViewsAreEqual(t *testing.T) {
 		if n == 0 {
 			i = instance(id)
 			i.Deployment = "h_hashed"
+		}
+		if n == 2 {
+			i.Operation.Aftermath.Unusable = true
+			i.Operation.Before = &serviceforge.Outcome{Kind: serviceforge.Update, State: serviceforge.Failed, Message: "m",
+				Aftermath: serviceforge.Aftermath{Unrepeatable: true}}
 		}
 		_, err := s.CreateInstance(t.Context(), i)
 		must(t, err)

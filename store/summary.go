@@ -25,6 +25,8 @@ type Summary struct {
 	Step                  serviceforge.Step
 	Task                  int
 	Message               string
+	Aftermath             serviceforge.Aftermath
+	Before                *serviceforge.Outcome // as in the operation
 	NotBefore             time.Time
 	StartedAt, CreatedAt  time.Time
 	Revision              int64
@@ -40,7 +42,7 @@ func SummaryOf(i *serviceforge.Instance) Summary {
 		ID: i.ID, ServiceID: i.ServiceID, PlanID: i.PlanID, Platform: i.Platform, Organization: i.OrganizationGUID,
 		Deployment: i.Deployment, Pool: i.Pool, Slot: i.Slot, State: i.State,
 		OperationID: o.ID, Kind: o.Kind, OperationState: o.State, Step: o.Step, Task: o.Intent.Task,
-		Message: o.Message, NotBefore: o.NotBefore, StartedAt: o.StartedAt, CreatedAt: i.CreatedAt, Revision: i.Revision,
+		Message: o.Message, Aftermath: o.Aftermath, Before: o.Before, NotBefore: o.NotBefore, StartedAt: o.StartedAt, CreatedAt: i.CreatedAt, Revision: i.Revision,
 	}
 }
 
@@ -66,6 +68,8 @@ type words struct {
 type seldom struct {
 	slot, message string
 	notBefore     time.Time
+	aftermath     serviceforge.Aftermath
+	before        *serviceforge.Outcome
 }
 
 // compact makes an entry; it keeps no string of the summary alive, which may be
@@ -88,8 +92,13 @@ func compact(s *Summary) *entry {
 	} else {
 		e.id = strings.Clone(s.ID)
 	}
-	if s.Slot != "" || s.Message != "" || !s.NotBefore.IsZero() {
-		e.seldom = &seldom{slot: strings.Clone(s.Slot), message: strings.Clone(s.Message), notBefore: s.NotBefore}
+	if s.Slot != "" || s.Message != "" || !s.NotBefore.IsZero() || s.Aftermath != (serviceforge.Aftermath{}) || s.Before != nil {
+		e.seldom = &seldom{slot: strings.Clone(s.Slot), message: strings.Clone(s.Message), notBefore: s.NotBefore, aftermath: s.Aftermath}
+		if s.Before != nil {
+			before := *s.Before
+			before.Message = strings.Clone(before.Message)
+			e.seldom.before = &before
+		}
 	}
 	return e
 }
@@ -104,6 +113,7 @@ func (e *entry) summary() Summary {
 	}
 	if e.seldom != nil {
 		s.Slot, s.Message, s.NotBefore = e.seldom.slot, e.seldom.message, e.seldom.notBefore
+		s.Aftermath, s.Before = e.seldom.aftermath, e.seldom.before
 	}
 	return s
 }
@@ -176,6 +186,16 @@ func (s *Summary) takeOperation(operation gjson.Result) {
 			s.NotBefore = value.Time()
 		case "started_at":
 			s.StartedAt = value.Time()
+		case "unusable":
+			s.Aftermath.Unusable = value.Bool()
+		case "unrepeatable":
+			s.Aftermath.Unrepeatable = value.Bool()
+		case "before":
+			s.Before = &serviceforge.Outcome{
+				Kind: serviceforge.Kind(value.Get("kind").String()), State: serviceforge.OperationState(value.Get("state").String()),
+				Message: value.Get("message").String(), Aftermath: serviceforge.Aftermath{
+					Unusable: value.Get("unusable").Bool(), Unrepeatable: value.Get("unrepeatable").Bool()},
+			}
 		}
 		return true
 	})

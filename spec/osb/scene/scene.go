@@ -119,6 +119,14 @@ func (s *Scene) Fail(t testing.TB, id, message, cause string) {
 	})
 }
 
+// FailUpdate ends an instance's update in failure.
+func (s *Scene) FailUpdate(t testing.TB, id, message string, left serviceforge.Aftermath) {
+	t.Helper()
+	s.change(t, id, func(i *serviceforge.Instance) {
+		i.Operation.State, i.Operation.Message, i.Operation.Aftermath = serviceforge.Failed, message, left
+	})
+}
+
 // Bury ends an instance's deprovision: it is gone, with its bindings.
 func (s *Scene) Bury(t testing.TB, id string) {
 	t.Helper()

@@ -1,0 +1,182 @@
+package orchestrator
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"strings"
+
+	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/catalog"
+)
+
+func (e *Engine) update(ctx context.Context, r UpdateRequest) (Accepted, error) {
+	for {
+		i, err := e.visible(ctx, r.Caller, r.InstanceID)
+		if err != nil {
+			return Accepted{}, err
+		}
+		wish, err := e.updateWish(r, &i)
+		if err != nil {
+			return Accepted{}, err
+		}
+		if running := &i.Operation; i.Busy() {
+			if running.Kind == serviceforge.Update && wish.Same(running.Wish) {
+				return accepted(&i), nil
+			}
+			return Accepted{}, serviceforge.Errorf(serviceforge.Busy, "the %s of service instance %q is in progress", running.Kind, i.ID)
+		}
+		if i.State != serviceforge.Running {
+			return Accepted{}, serviceforge.Errorf(serviceforge.Unprocessable, "service instance %q is %s: it cannot be updated", i.ID, i.State)
+		}
+		if wish.Same(i.Present()) && i.Unfinished == "" {
+			return Accepted{Instance: i, Done: true}, nil
+		}
+		if err := e.beginUpdate(&i, wish, r); err != nil {
+			return Accepted{}, err
+		}
+		err = e.Store.PutInstance(ctx, &i, 0)
+		if serviceforge.CodeOf(err) == serviceforge.Conflict {
+			continue // somebody asked for something else meanwhile: look again
+		}
+		if err != nil {
+			return Accepted{}, err
+		}
+		return accepted(&i), nil
+	}
+}
+
+// updateWish checks the request and says what the instance is to be, from
+// memory only. Errors: Invalid, TooLarge.
+func (e *Engine) updateWish(r UpdateRequest, i *serviceforge.Instance) (serviceforge.Wish, error) {
+	wish := i.Present()
+	if err := sameService(i, r.ServiceID, ""); err != nil {
+		return wish, err
+	}
+	if r.PlanID != "" {
+		wish.PlanID = r.PlanID
+	}
+	offering, plan, err := e.Catalog.Plan(i.ServiceID, wish.PlanID)
+	if err != nil {
+		return wish, err
+	}
+	if err := checkObject("context", r.Context); err != nil {
+		return wish, err
+	}
+	if err := checkObject("parameters", r.Parameters); err != nil {
+		return wish, err
+	}
+	if !empty(r.Context) {
+		wish.Context = serviceforge.NewSecret(string(r.Context))
+	}
+	if r.Upgrade {
+		wish.Release, wish.Versions, wish.Maintenance = offering.Release, e.Versions, plan.MaintenanceInfo.Version
+	}
+	if wish.Parameters, err = merged(i.Parameters, r.Parameters); err != nil {
+		return wish, err
+	}
+	release, err := e.release(wish.Release)
+	if err != nil {
+		return wish, err
+	}
+	return wish, release.CheckParameters(plan, json.RawMessage(wish.Parameters.Reveal()))
+}
+
+// merged puts the members of changes over those of an instance's parameters.
+func merged(present serviceforge.Secret, changes json.RawMessage) (serviceforge.Secret, error) {
+	if empty(changes) {
+		return present, nil
+	}
+	parameters := map[string]json.RawMessage{}
+	for _, document := range []string{present.Reveal(), string(changes)} {
+		var object map[string]json.RawMessage
+		if document == "" {
+			continue
+		}
+		if err := json.Unmarshal([]byte(document), &object); err != nil {
+			return present, serviceforge.Wrap(err, serviceforge.Invalid, "parameters is not a JSON object")
+		}
+		maps.Copy(parameters, object)
+	}
+	text, err := json.Marshal(parameters)
+	if err != nil {
+		return present, serviceforge.Wrap(err, serviceforge.Internal, "the parameters cannot be written")
+	}
+	return serviceforge.NewSecret(string(text)), nil
+}
+
+// beginUpdate makes the operation that fulfils the wish; one that needs no
+// deployment is fulfilled at once. Errors: Unprocessable, AsyncRequired.
+func (e *Engine) beginUpdate(i *serviceforge.Instance, wish serviceforge.Wish, r UpdateRequest) error {
+	if err := e.mayBecome(i, wish); err != nil {
+		return err
+	}
+	before := i.Present()
+	now := e.Now().UTC()
+	operation := e.newOperation(serviceforge.Update, r.Caller)
+	operation.Wish = wish
+	i.UpdatedAt = now
+	if wish.SameDeployment(before) && i.Unfinished == "" {
+		operation.State, operation.Step, operation.FinishedAt = serviceforge.Succeeded, serviceforge.Ready, now
+		i.Operation = operation
+		i.Fulfil()
+	} else {
+		if !r.AcceptsIncomplete {
+			return asyncRequired()
+		}
+		operation.Step = serviceforge.Placed // it has its pool
+		i.Operation = operation
+	}
+	i.Operations = append(i.Operations, operation.ID)
+	return nil
+}
+
+// mayBecome says whether the instance may be what is wished for: by the rules of
+// its plan, by its pool, and by what an update that failed has begun. Errors:
+// Unprocessable.
+func (e *Engine) mayBecome(i *serviceforge.Instance, wish serviceforge.Wish) error {
+	offering, plan, err := e.Catalog.Plan(i.ServiceID, wish.PlanID)
+	if err != nil {
+		return err
+	}
+	for _, id := range []string{i.PlanID, i.Unfinished} {
+		if id == "" || id == wish.PlanID {
+			continue
+		}
+		_, from, err := e.Catalog.Plan(i.ServiceID, id)
+		switch {
+		case err != nil:
+			return err
+		case id == i.Unfinished && !from.MayBecome(wish.PlanID):
+			return serviceforge.Errorf(serviceforge.Unprocessable,
+				"the change to plan %s failed half way: ask for it again, before anything else", from.Name)
+		case !catalog.Updateable(offering, from):
+			return serviceforge.Errorf(serviceforge.Unprocessable, "the plan of service instances of %s %s cannot be changed", offering.Name, from.Name)
+		case !from.MayBecome(wish.PlanID):
+			return serviceforge.Errorf(serviceforge.Unprocessable,
+				"plan %s cannot be changed to %s%s", from.Name, plan.Name, e.instead(offering, from))
+		}
+	}
+	pool, err := e.Pools.Pool(i.Pool)
+	if err != nil {
+		return err
+	}
+	if reason := pool.Refuses(plan); reason != "" && wish.PlanID != i.PlanID {
+		return serviceforge.Errorf(serviceforge.Unprocessable, "the infrastructure of service instance %q cannot carry plan %s: pool %s %s", i.ID, plan.Name, pool.Name, reason)
+	}
+	return nil
+}
+
+// instead names the plans that instances of a plan may change to.
+func (e *Engine) instead(o catalog.Offering, from catalog.Plan) string {
+	var names []string
+	for _, p := range o.Plans {
+		if p.ID != from.ID && from.MayBecome(p.ID) {
+			names = append(names, p.Name)
+		}
+	}
+	if len(names) == 0 {
+		return "; it can be changed to no other"
+	}
+	return "; it can be changed to " + strings.Join(names, ", ")
+}
