@@ -5,11 +5,14 @@ package spec
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,12 +30,16 @@ const patience = 90 * time.Second
 // what an ordinary user gets.
 const ordinary = 54321
 
+// build keeps one program a source tree: two trees tested at the same time do
+// not run each other's.
 var build = sync.OnceValues(func() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(cache, "serviceforge-spec", "serviceforge")
+	_, source, _, _ := runtime.Caller(0)
+	tree := sha256.Sum256([]byte(source))
+	path := filepath.Join(cache, "serviceforge-spec", hex.EncodeToString(tree[:4]), "serviceforge")
 	command := exec.Command("go", "build", "-o", path, "github.com/serviceforge/serviceforge/cmd/serviceforge")
 	command.Env = append(os.Environ(), "CGO_ENABLED=0") // what production gets; an up-to-date file is left as it is
 	if out, err := command.CombinedOutput(); err != nil {
