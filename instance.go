@@ -62,6 +62,10 @@ type Instance struct {
 	Access  Secret              // JSON: how to make credentials and users; known once deployed
 	Facts   map[string][]string // instance group -> addresses, lowest index first
 
+	// Holds is what it takes of the quotas: one holding, during an update the
+	// present and the future one, and none once nothing of it is left. See Hold.
+	Holds []Holding
+
 	CreatedAt time.Time
 	UpdatedAt time.Time
 
@@ -72,6 +76,8 @@ type Instance struct {
 	Stored Standing
 	// Claimed is the claim that the store keeps for it; a write moves it to Claim().
 	Claimed Claim
+	// Counted is what the store's counters count it as; a write moves them to Account().
+	Counted Account
 	// Unknown holds fields written by a newer version; they are kept.
 	Unknown map[string]json.RawMessage
 }

@@ -49,6 +49,7 @@ func (i *Instance) Wished() Instance {
 func (i *Instance) Fulfil() {
 	i.fulfil()
 	i.Unfinished = ""
+	i.Settle(true)
 }
 
 func (i *Instance) fulfil() {

@@ -5,6 +5,8 @@ package catalog
 import (
 	"encoding/json"
 	"time"
+
+	"github.com/serviceforge/serviceforge"
 )
 
 // Offering is one service offering (OSB "Service Offering Object").
@@ -42,6 +44,8 @@ type Plan struct {
 	Deadline time.Duration
 	// Pools says which infrastructure pools the plan may go to.
 	Pools PoolRule
+	// Costs is what an instance takes of named resources, for quotas.
+	Costs serviceforge.Costs
 	// Needs is what a pool must have for this plan.
 	Needs Needs
 	// Schemas tell the platform which parameters are allowed.

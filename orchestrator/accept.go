@@ -70,14 +70,16 @@ func (e *Engine) wish(r ProvisionRequest) (*serviceforge.Instance, error) {
 	}
 	now := e.Now().UTC()
 	operation := e.newOperation(serviceforge.Provision, r.Caller)
-	return &serviceforge.Instance{
+	wish := &serviceforge.Instance{
 		ID: r.InstanceID, ServiceID: r.ServiceID, PlanID: r.PlanID, Platform: r.Platform,
 		OrganizationGUID: r.OrganizationGUID, SpaceGUID: r.SpaceGUID,
 		Context: serviceforge.NewSecret(string(r.Context)), Parameters: serviceforge.NewSecret(string(r.Parameters)),
 		Deployment: serviceforge.DeploymentName(offering.DeploymentNamePrefix, r.InstanceID), Release: offering.Release,
 		State: serviceforge.Initialized, Operation: operation, Operations: []string{operation.ID},
 		Maintenance: plan.MaintenanceInfo.Version, CreatedAt: now, UpdatedAt: now,
-	}, nil
+	}
+	wish.Hold(plan.ID, plan.Costs)
+	return wish, nil
 }
 
 // asyncRequired is worded as client libraries compare it (OSB checklist 22).

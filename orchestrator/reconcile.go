@@ -120,10 +120,12 @@ func (l *leader) fail(ctx context.Context, i *serviceforge.Instance, message, ca
 	case o.Kind == serviceforge.Deprovision: // stays destroying: a DELETE tries again
 		o.Unusable = true
 	case o.Kind == serviceforge.Update: // the record is what it was; the deployment may not be
+		i.Settle(false)
 		l.leftBehind(ctx, i)
 	case o.Kind == serviceforge.Repair: // nothing was changed: it may serve all the same
 	case o.Intent.Verb == "":
 		i.State = serviceforge.FailedCreation
+		i.GiveBack()
 		if i.Pool != "" { // no director has anything of it
 			cause = "pool " + i.Pool + ": " + cause
 			unplace(i)

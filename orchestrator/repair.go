@@ -59,6 +59,13 @@ func (e *Engine) anew(i *serviceforge.Instance, c Caller) error {
 	case serviceforge.FailedCreation, serviceforge.FailedDeployment:
 		i.Operation = e.newOperation(serviceforge.Provision, c)
 		i.State = serviceforge.Initialized
+		if len(i.Holds) == 0 { // given back when nothing was left of it
+			_, plan, err := e.Catalog.Plan(i.ServiceID, i.PlanID)
+			if err != nil {
+				return err
+			}
+			i.Hold(plan.ID, plan.Costs)
+		}
 		if i.Pool != "" { // its pool and its secrets stay; that the name is free, or ours, is known if it was posted
 			i.Operation.Step, i.Operation.Intent = serviceforge.Placed, before.Intent
 			i.State = serviceforge.Deploying

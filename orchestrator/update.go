@@ -108,6 +108,10 @@ func merged(present serviceforge.Secret, changes json.RawMessage) (serviceforge.
 // beginUpdate makes the operation that fulfils the wish; one that needs no
 // deployment is fulfilled at once. Errors: Unprocessable, AsyncRequired.
 func (e *Engine) beginUpdate(i *serviceforge.Instance, wish serviceforge.Wish, r UpdateRequest) error {
+	_, plan, err := e.Catalog.Plan(i.ServiceID, wish.PlanID)
+	if err != nil {
+		return err
+	}
 	if err := e.mayBecome(i, wish); err != nil {
 		return err
 	}
@@ -126,6 +130,7 @@ func (e *Engine) beginUpdate(i *serviceforge.Instance, wish serviceforge.Wish, r
 		}
 		operation.Step = serviceforge.Placed // it has its pool
 		i.Operation = operation
+		i.Reserve(wish.PlanID, plan.Costs)
 	}
 	i.Operations = append(i.Operations, operation.ID)
 	return nil

@@ -93,6 +93,7 @@ type filePlan struct {
 	Pools                  poolRule             `yaml:"pools"`
 	PoolParameter          bool                 `yaml:"pool_parameter"`
 	Parameters             map[string]parameter `yaml:"parameters"`
+	Costs                  serviceforge.Costs   `yaml:"costs"`
 	Needs                  struct {
 		VMTypes   []string `yaml:"vm_types"`
 		DiskTypes []string `yaml:"disk_types"`

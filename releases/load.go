@@ -250,6 +250,9 @@ func (s *service) loadPlans(f *fileService) error {
 		if p.PoolParameter {
 			parameters[catalog.PoolParameter] = poolParameter
 		}
+		if err := p.Costs.Check(); err != nil {
+			return invalid("plan %s: costs: %s", p.Name, serviceforge.MessageOf(err))
+		}
 		stub, err := p.Stub.document("plan " + p.Name + ": bosh_deployment_stub")
 		if err != nil {
 			return err
@@ -266,7 +269,7 @@ func (s *service) loadPlans(f *fileService) error {
 			ID: p.ID, Name: p.Name, Description: p.Description, Free: p.Free, Bindable: p.Bindable, Metadata: p.Metadata,
 			PlanUpdateable: p.PlanUpdateable, UpdateTo: successors,
 			MaintenanceInfo:        catalog.MaintenanceInfo(cmp.Or(p.Maintenance, f.Maintenance)),
-			MaximumPollingDuration: p.MaximumPollingDuration, Deadline: p.Deadline, Pools: p.rule(),
+			MaximumPollingDuration: p.MaximumPollingDuration, Deadline: p.Deadline, Pools: p.rule(), Costs: p.Costs,
 			Needs:   catalog.Needs{VMTypes: p.Needs.VMTypes, DiskTypes: p.Needs.DiskTypes, Stemcells: s.operatingSystems()},
 			Schemas: catalog.Schemas{Create: schema, Bind: noParameters},
 		}}

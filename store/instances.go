@@ -60,7 +60,7 @@ func (s *Store) CreateInstance(ctx context.Context, i *serviceforge.Instance) (e
 
 // wrote notes on i what its write made of it.
 func (s *Store) wrote(ctx context.Context, i *serviceforge.Instance, answer *clientv3.TxnResponse, told []clientv3.Op) {
-	i.Revision, i.Stored, i.Claimed = answer.Header.Revision, i.Standing(), i.Claim()
+	i.Revision, i.Stored, i.Claimed, i.Counted = answer.Header.Revision, i.Standing(), i.Claim(), i.Account()
 	s.view.apply(SummaryOf(i))
 	s.pruneHistory(ctx, i.ID, told, answer)
 }

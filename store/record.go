@@ -43,6 +43,7 @@ type instanceRecord struct {
 	Operation        operationRecord     `json:"operation"`
 	Operations       []string            `json:"operations"`
 	Facts            map[string][]string `json:"facts,omitempty"`
+	Holds            *[]holdingRecord    `json:"holds"` // nil = written before there were quotas
 	CreatedAt        time.Time           `json:"created_at"`
 	UpdatedAt        time.Time           `json:"updated_at"`
 	Sealed           *sealed             `json:"sealed,omitempty"` // instanceSecrets
@@ -109,6 +110,11 @@ type intentRecord struct {
 	Task      int    `json:"task,omitempty"`
 }
 
+type holdingRecord struct {
+	PlanID string             `json:"plan_id"`
+	Costs  serviceforge.Costs `json:"costs,omitempty"`
+}
+
 type bindingRecord struct {
 	header
 	ID         string                    `json:"id"`
@@ -147,7 +153,7 @@ func (s *Store) encodeInstance(i *serviceforge.Instance) (string, error) {
 		Deployment: i.Deployment, Pool: i.Pool, Slot: i.Slot, Release: i.Release, Infrastructure: i.Infrastructure, Versions: i.Versions,
 		Maintenance: i.Maintenance, Unfinished: i.Unfinished,
 		State: i.State, Operation: operationToRecord(&i.Operation), Operations: i.Operations, Facts: i.Facts,
-		CreatedAt: i.CreatedAt, UpdatedAt: i.UpdatedAt, Sealed: closed,
+		Holds: holdsToRecord(i.Holds), CreatedAt: i.CreatedAt, UpdatedAt: i.UpdatedAt, Sealed: closed,
 	})
 }
 
@@ -169,12 +175,33 @@ func (s *Store) decodeInstance(place string, data []byte, revision int64) (servi
 		Deployment: r.Deployment, Pool: r.Pool, Slot: r.Slot, Release: r.Release, Infrastructure: r.Infrastructure, Versions: r.Versions,
 		Maintenance: r.Maintenance, Unfinished: r.Unfinished,
 		State: r.State, Operation: operationFromRecord(&r.Operation), Operations: r.Operations, Facts: r.Facts,
-		CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, Revision: revision, Unknown: unknown,
+		Holds: r.holds(), CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, Revision: revision, Unknown: unknown,
 	}
 	i.Operation.Wish.Context = serviceforge.NewSecret(hidden.WishContext)
 	i.Operation.Wish.Parameters = serviceforge.NewSecret(hidden.WishParameters)
-	i.Stored, i.Claimed = i.Standing(), i.Claim()
+	i.Stored, i.Claimed, i.Counted = i.Standing(), i.Claim(), i.Account()
 	return i, nil
+}
+
+func holdsToRecord(holds []serviceforge.Holding) *[]holdingRecord {
+	records := make([]holdingRecord, 0, len(holds))
+	for _, h := range holds {
+		records = append(records, holdingRecord(h))
+	}
+	return &records
+}
+
+// holds returns what the record takes of the quotas; one that does not say is
+// an instance of its plan.
+func (r *instanceRecord) holds() []serviceforge.Holding {
+	if r.Holds == nil {
+		return []serviceforge.Holding{{PlanID: r.PlanID}}
+	}
+	var holds []serviceforge.Holding
+	for _, h := range *r.Holds {
+		holds = append(holds, serviceforge.Holding(h))
+	}
+	return holds
 }
 
 func operationToRecord(o *serviceforge.Operation) operationRecord {

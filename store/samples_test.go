@@ -44,7 +44,8 @@ func TestSamplesOfEveryVersionAreRead(t *testing.T) {
 	want := full("i/1", at)
 	got, err := s.Instance(t.Context(), want.ID)
 	must(t, err)
-	want.Revision, want.Stored, want.Claimed = got.Revision, want.Standing(), want.Claim()
+	want.Holds = []serviceforge.Holding{{PlanID: "p"}} // it was written before there were quotas
+	want.Revision, want.Stored, want.Claimed, want.Counted = got.Revision, want.Standing(), want.Claim(), want.Account()
 	if diff := cmp.Diff(want, &got, reveal); diff != "" {
 		t.Error(diff)
 	}
@@ -70,6 +71,7 @@ func full(id string, at time.Time) *serviceforge.Instance {
 	o.Attempt, o.Failures, o.Tried, o.Repeats = 1, 2, []string{"full"}, 3
 	o.NotBefore, o.StartedAt, o.FinishedAt = at.Add(time.Minute), at, at.Add(time.Hour)
 	i.Operations = []string{"op0", "op1"}
+	i.Holds = []serviceforge.Holding{{PlanID: "p", Costs: serviceforge.Costs{"memory_mb": 512}}, {PlanID: "q"}}
 	i.CreatedAt, i.UpdatedAt = at, at
 	return i
 }
