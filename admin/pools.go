@@ -40,7 +40,9 @@ type Finding struct {
 	Pool string `json:"pool"`
 	What string `json:"what"`
 	Good bool   `json:"good"`
-	Says string `json:"says"`
+	// Warning says that it serves, and should be otherwise.
+	Warning bool   `json:"warning,omitempty"`
+	Says    string `json:"says"`
 }
 
 func (a *API) listPools(q *request) (any, error) {
@@ -103,19 +105,34 @@ type Orphan struct {
 	Deployed   bool               `json:"deployed"` // a deploy of it succeeded once
 }
 
+// Orphans is the answer to GET /admin/v1/orphans.
+type Orphans struct {
+	Orphans []Orphan `json:"orphans"`
+	Silent  []Silent `json:"silent,omitempty"` // directors that were not looked at in full
+}
+
+// Silent is a director that did not answer.
+type Silent struct {
+	Pool  string `json:"pool"`
+	Cause string `json:"cause"`
+}
+
 // OrphanDeleted is the answer to DELETE /admin/v1/orphans/{deployment}.
 type OrphanDeleted struct {
 	Task int `json:"bosh_task_id"`
 }
 
 func (a *API) listOrphans(q *request) (any, error) {
-	strays, err := a.engine.Strays(q.Context())
+	strays, silent, err := a.engine.Strays(q.Context())
 	if err != nil {
 		return nil, err
 	}
-	told := make([]Orphan, 0, len(strays))
+	told := Orphans{Orphans: make([]Orphan, 0, len(strays))}
 	for _, s := range strays {
-		told = append(told, Orphan(s))
+		told.Orphans = append(told.Orphans, Orphan(s))
+	}
+	for _, s := range silent {
+		told.Silent = append(told.Silent, Silent(s))
 	}
 	return told, nil
 }
@@ -158,9 +175,10 @@ func (c *Client) CheckPool(ctx context.Context, pool string) ([]Finding, error) 
 	return get[[]Finding](ctx, c, "/pools/"+url.PathEscape(pool)+"/check")
 }
 
-// Orphans lists deployments that look like ours and have no instance.
-func (c *Client) Orphans(ctx context.Context) ([]Orphan, error) {
-	return get[[]Orphan](ctx, c, "/orphans")
+// Orphans lists deployments that look like ours and have no instance, and the
+// directors that did not answer.
+func (c *Client) Orphans(ctx context.Context) (Orphans, error) {
+	return get[Orphans](ctx, c, "/orphans")
 }
 
 // DeleteOrphan has a deployment deleted and returns the director's task. An

@@ -37,8 +37,9 @@ func TestPools(t *testing.T) {
 	if err != nil || len(findings) != 1 || findings[0].Good {
 		t.Errorf("%+v %v", findings, err)
 	}
-	_, err = s.client.Orphans(ctx)
-	wantCode(t, err, serviceforge.Unavailable)
+	if found, err := s.client.Orphans(ctx); err != nil || len(found.Orphans) != 0 || len(found.Silent) != 1 || found.Silent[0].Pool != "local" {
+		t.Errorf("%+v %v", found, err)
+	}
 	_, err = s.client.DeleteOrphan(ctx, "", "etcd-x", -1, false)
 	wantCode(t, err, serviceforge.Invalid)
 }

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"context"
 	"io"
 	"time"
 
@@ -20,49 +21,29 @@ func newEngineCommand(env *clientEnv) *cobra.Command {
 		SilenceErrors: true,
 	}
 	var reason string
-	pause := engineCommand(env, "pause", "Let the engine finish the steps it is at, and do no more", func(command *cobra.Command, client *admin.Client) (admin.Engine, error) {
-		return client.TurnEngine(command.Context(), admin.EngineOrder{Paused: true, Reason: reason})
+	pause := engineCommand(env, "pause", "Let the engine finish the steps it is at, and do no more", func(ctx context.Context, client *admin.Client) (admin.Engine, error) {
+		return client.TurnEngine(ctx, admin.EngineOrder{Paused: true, Reason: reason})
 	})
 	pause.Flags().StringVar(&reason, "reason", "", "why; everybody who asks is told")
 	group.AddCommand(pause,
-		engineCommand(env, "resume", "Let the engine work again", func(command *cobra.Command, client *admin.Client) (admin.Engine, error) {
-			return client.TurnEngine(command.Context(), admin.EngineOrder{})
+		engineCommand(env, "resume", "Let the engine work again", func(ctx context.Context, client *admin.Client) (admin.Engine, error) {
+			return client.TurnEngine(ctx, admin.EngineOrder{})
 		}),
-		engineCommand(env, "status", "Tell whether the engine works, and on which replica", func(command *cobra.Command, client *admin.Client) (admin.Engine, error) {
-			return client.Engine(command.Context())
+		engineCommand(env, "status", "Tell whether the engine works, and on which replica", func(ctx context.Context, client *admin.Client) (admin.Engine, error) {
+			return client.Engine(ctx)
 		}))
 	return group
 }
 
 // engineCommand makes a subcommand that asks for the engine's status in some way.
-func engineCommand(env *clientEnv, name, short string, ask func(*cobra.Command, *admin.Client) (admin.Engine, error)) *cobra.Command {
-	var asJSON bool
-	command := &cobra.Command{
-		Use:           name,
-		Short:         short,
-		Example:       "  serviceforge engine " + name,
-		Args:          cobra.NoArgs,
-		SilenceUsage:  true,
-		SilenceErrors: true,
-	}
-	connection := connectionFlags(command, env)
-	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	command.RunE = func(command *cobra.Command, _ []string) error {
-		client, err := connection.client()
-		if err != nil {
-			return err
-		}
-		status, err := ask(command, client)
-		if err != nil {
-			return connection.explain(client, err)
-		}
-		out := command.OutOrStdout()
-		if asJSON {
-			return writeJSON(out, status)
-		}
-		return writeEngine(out, &status, env.colourful(out))
-	}
-	return command
+func engineCommand(env *clientEnv, name, short string, ask func(context.Context, *admin.Client) (admin.Engine, error)) *cobra.Command {
+	return showing(env, &cobra.Command{
+		Use: name, Short: short, Example: "  serviceforge engine " + name, Args: cobra.NoArgs,
+	}, func(ctx context.Context, client *admin.Client, _ []string) (admin.Engine, error) {
+		return ask(ctx, client)
+	}, func(_ context.Context, r reader, e admin.Engine) error {
+		return writeEngine(r.out, &e, r.colour)
+	})
 }
 
 func writeEngine(out io.Writer, e *admin.Engine, colour bool) error {

@@ -179,6 +179,9 @@ func (c *connection) explain(client *admin.Client, err error) error {
 		return serviceforge.Wrap(err, serviceforge.Unauthorized,
 			"the broker at %s refuses the token: %s (get a valid one with `eval \"$(serviceforge env)\"`)", client.URL, err.Error())
 	case serviceforge.NotFound, serviceforge.Gone:
+		if strings.Contains(err.Error(), "`serviceforge ") {
+			return err // it says already what to look at
+		}
 		return serviceforge.Wrap(err, serviceforge.CodeOf(err), "%s (`serviceforge services` lists what there is)", missing(err))
 	case serviceforge.NotReady:
 		return serviceforge.Wrap(err, serviceforge.NotReady, "%s (`serviceforge service NAME` shows how far it is)", err.Error())

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -12,39 +13,23 @@ import (
 )
 
 func newHistoryCommand(env *clientEnv) *cobra.Command {
-	var asJSON bool
-	command := &cobra.Command{
-		Use:           "history NAME",
-		Short:         "Show who changed a service instance, when and why, also of a deleted one",
-		Example:       "  serviceforge history my-etcd\n  serviceforge history my-etcd --json",
-		Args:          cobra.ExactArgs(1),
-		SilenceUsage:  true,
-		SilenceErrors: true,
-	}
-	connection := connectionFlags(command, env)
-	command.Flags().BoolVar(&asJSON, "json", false, "print JSON, with the originating identities as the platform sent them")
-	command.RunE = func(command *cobra.Command, args []string) error {
-		client, err := connection.client()
-		if err != nil {
-			return err
-		}
-		changes, err := client.History(command.Context(), args[0])
-		if err != nil {
-			return connection.explain(client, err)
-		}
-		out := command.OutOrStdout()
-		if asJSON {
-			return writeJSON(out, changes)
-		}
+	return showing(env, &cobra.Command{
+		Use:     "history NAME",
+		Short:   "Show who changed a service instance, when and why, also of a deleted one",
+		Long:    "Show who changed a service instance, when and why, also of a deleted one.\nWith --json, the originating identities are shown as the platform sent them.",
+		Example: "  serviceforge history my-etcd\n  serviceforge history my-etcd --json",
+		Args:    cobra.ExactArgs(1),
+	}, func(ctx context.Context, client *admin.Client, args []string) ([]admin.Change, error) {
+		return client.History(ctx, args[0])
+	}, func(_ context.Context, r reader, changes []admin.Change) error {
 		table := newTable("time", "what", "who", "state", "task", "why")
 		for i := range changes {
 			c := &changes[i]
 			table.add(text(c.At.Local().Format(time.RFC3339)), cell{happened(c), styleOfResult(c.Result)}, text(c.Actor),
 				text(turned(c)), text(taskNumber(c.Task)), text(whyOf(c)))
 		}
-		return table.write(out, env.colourful(out))
-	}
-	return command
+		return table.write(r.out, r.colour)
+	})
 }
 
 // happened is "bind my-app" or "provision failed".

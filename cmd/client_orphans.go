@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,16 +25,16 @@ func newOrphansCommand(env *clientEnv) *cobra.Command {
 			"  foreign  a name like ours, made by somebody else, or never deployed",
 		Example: "  serviceforge orphans\n  serviceforge orphans delete etcd-my-etcd",
 		Args:    cobra.NoArgs,
-	}, func(ctx context.Context, client *admin.Client, _ []string) ([]admin.Orphan, error) {
+	}, func(ctx context.Context, client *admin.Client, _ []string) (admin.Orphans, error) {
 		return client.Orphans(ctx)
-	}, func(_ context.Context, r reader, orphans []admin.Orphan) error {
-		if len(orphans) == 0 {
+	}, func(_ context.Context, r reader, found admin.Orphans) error {
+		if len(found.Orphans) == 0 && len(found.Silent) == 0 {
 			_, err := fmt.Fprintln(r.out, "No orphans.")
 			return err
 		}
 		table := newTable("deployment", "pool", "group", "instance", "deleted")
-		for i := range orphans {
-			o := &orphans[i]
+		for i := range found.Orphans {
+			o := &found.Orphans[i]
 			deleted := ""
 			if !o.DeletedAt.IsZero() {
 				deleted = o.DeletedAt.Local().Format(time.RFC3339)
@@ -41,6 +42,15 @@ func newOrphansCommand(env *clientEnv) *cobra.Command {
 			table.add(text(o.Deployment), text(o.Pool), cell{string(o.Group), styleOfGroup(o.Group)}, text(o.Instance), text(deleted))
 		}
 		return table.write(r.out, r.colour)
+	}, func(found admin.Orphans) error {
+		if len(found.Silent) == 0 {
+			return nil
+		}
+		var silent []string
+		for _, s := range found.Silent {
+			silent = append(silent, "pool "+s.Pool+": "+s.Cause)
+		}
+		return serviceforge.Errorf(serviceforge.Unavailable, "not everything could be looked at: %s", strings.Join(silent, "; "))
 	})
 	command.AddCommand(newOrphansDeleteCommand(env))
 	return command

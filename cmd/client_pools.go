@@ -13,48 +13,32 @@ import (
 )
 
 func newPoolsCommand(env *clientEnv) *cobra.Command {
-	var asJSON bool
-	command := &cobra.Command{
-		Use:           "pools",
-		Short:         "List the infrastructure pools: state, room, load and health",
-		Example:       "  serviceforge pools\n  serviceforge pools check\n  serviceforge pools check eu-1",
-		Args:          cobra.NoArgs,
-		SilenceUsage:  true,
-		SilenceErrors: true,
-	}
-	connection := connectionFlags(command, env)
-	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	command.RunE = func(command *cobra.Command, _ []string) error {
-		client, err := connection.client()
-		if err != nil {
-			return err
-		}
-		all, err := client.Pools(command.Context())
-		if err != nil {
-			return connection.explainPool(client, err)
-		}
-		out := command.OutOrStdout()
-		if asJSON {
-			return writeJSON(out, all)
-		}
+	command := showing(env, &cobra.Command{
+		Use:     "pools",
+		Short:   "List the infrastructure pools: state, room, load and health",
+		Example: "  serviceforge pools\n  serviceforge pools check\n  serviceforge pools check eu-1",
+		Args:    cobra.NoArgs,
+	}, func(ctx context.Context, client *admin.Client, _ []string) ([]admin.Pool, error) {
+		return client.Pools(ctx)
+	}, func(_ context.Context, r reader, all []admin.Pool) error {
 		table := newTable("name", "director", "state", "instances", "free", "in flight", "queue", "health")
 		for i := range all {
 			p := &all[i]
 			table.add(text(p.Name), text(p.Director), stateOf(p), text(roomOf(p)), text(freeOf(p)),
 				text(fmt.Sprintf("%d/%d", p.InFlight, p.MaxInFlight)), text(strconv.Itoa(p.Queued)), healthOf(p))
 		}
-		return table.write(out, env.colourful(out))
-	}
+		return table.write(r.out, r.colour)
+	})
 	command.AddCommand(newPoolsCheckCommand(env))
 	return command
 }
 
-// explainPool is explain for commands about pools.
-func (c *connection) explainPool(client *admin.Client, err error) error {
+// missingPool says of a pool that is not there which ones are.
+func missingPool(err error) error {
 	if serviceforge.CodeOf(err) == serviceforge.NotFound {
 		return serviceforge.Wrap(err, serviceforge.NotFound, "%s (`serviceforge pools` lists them)", missing(err))
 	}
-	return c.explain(client, err)
+	return err
 }
 
 // stateOf is "cordoned: new racks (token 1)".
@@ -97,47 +81,36 @@ func healthOf(p *admin.Pool) cell {
 }
 
 func newPoolsCheckCommand(env *clientEnv) *cobra.Command {
-	var asJSON bool
-	command := &cobra.Command{
-		Use:           "check [POOL]",
-		Short:         "Check that directors let us in and have what the pool files name",
-		Example:       "  serviceforge pools check\n  serviceforge pools check eu-1 --json",
-		Args:          cobra.MaximumNArgs(1),
-		SilenceUsage:  true,
-		SilenceErrors: true,
-	}
-	connection := connectionFlags(command, env)
-	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	command.RunE = func(command *cobra.Command, args []string) error {
-		client, err := connection.client()
-		if err != nil {
-			return err
-		}
-		findings, err := checkPools(command.Context(), client, args)
-		if err != nil {
-			return connection.explainPool(client, err)
-		}
-		out, bad := command.OutOrStdout(), 0
+	return showing(env, &cobra.Command{
+		Use:     "check [POOL]",
+		Short:   "Check that directors let us in, with no more rights than needed, and have what the pool files name",
+		Example: "  serviceforge pools check\n  serviceforge pools check eu-1 --json",
+		Args:    cobra.MaximumNArgs(1),
+	}, checkPools, func(_ context.Context, r reader, findings []admin.Finding) error {
 		table := newTable("pool", "what", "result", "says")
 		for _, f := range findings {
 			result := cell{"ok", green}
-			if !f.Good {
+			switch {
+			case !f.Good:
 				result = cell{"bad", red}
-				bad++
+			case f.Warning:
+				result = cell{"warning", yellow}
 			}
 			table.add(text(f.Pool), text(f.What), result, text(f.Says))
 		}
-		if asJSON {
-			err = writeJSON(out, findings)
-		} else {
-			err = table.write(out, env.colourful(out))
+		return table.write(r.out, r.colour)
+	}, func(findings []admin.Finding) error {
+		bad := 0
+		for _, f := range findings {
+			if !f.Good {
+				bad++
+			}
 		}
-		if err == nil && bad > 0 {
-			err = serviceforge.Errorf(serviceforge.Unprocessable, "%d of %d checks failed", bad, len(findings))
+		if bad == 0 {
+			return nil
 		}
-		return err
-	}
-	return command
+		return serviceforge.Errorf(serviceforge.Unprocessable, "%d of %d checks failed", bad, len(findings))
+	})
 }
 
 // checkPools checks the pool that is named, or all.
@@ -154,7 +127,7 @@ func checkPools(ctx context.Context, client *admin.Client, names []string) (find
 	for _, name := range names {
 		found, err := client.CheckPool(ctx, name)
 		if err != nil {
-			return nil, err
+			return nil, missingPool(err)
 		}
 		findings = append(findings, found...)
 	}
@@ -182,7 +155,7 @@ func newPoolStateCommand(env *clientEnv, use, short string, state pools.State, s
 			return serviceforge.Errorf(serviceforge.Invalid, "say why, with --reason: the others will ask")
 		}
 		if err := client.SetPool(command.Context(), args[0], admin.PoolOrder{State: string(state), Reason: reason}); err != nil {
-			return connection.explainPool(client, err)
+			return connection.explain(client, missingPool(err))
 		}
 		_, err = fmt.Fprintf(command.OutOrStdout(), "%s %s\n", printable(args[0]), says)
 		return err

@@ -32,7 +32,7 @@ func TestPoolCommands(t *testing.T) {
 
 func TestOrphanCommands(t *testing.T) {
 	c := newTerminal(t)
-	c.fails("has no director", "orphans")
+	c.fails("not everything could be looked at: pool local: the infrastructure pool local has no director", "orphans")
 	c.fails("name the deployments", "orphans", "delete")
 	c.fails("has no director", "orphans", "delete", "--i-own", "etcd-x")
 }

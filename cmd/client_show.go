@@ -17,9 +17,11 @@ type reader struct {
 }
 
 // showing makes of command one that asks the broker a question and shows the
-// answer: as it is with --json, else by show.
+// answer: as it is with --json, else by show. What judge makes of the answer
+// after that is the command's error.
 func showing[T any](env *clientEnv, command *cobra.Command,
-	ask func(ctx context.Context, client *admin.Client, args []string) (T, error), show func(ctx context.Context, r reader, answer T) error) *cobra.Command {
+	ask func(ctx context.Context, client *admin.Client, args []string) (T, error), show func(ctx context.Context, r reader, answer T) error,
+	judge ...func(answer T) error) *cobra.Command {
 	var asJSON bool
 	command.SilenceUsage, command.SilenceErrors = true, true
 	connection := connectionFlags(command, env)
@@ -35,9 +37,14 @@ func showing[T any](env *clientEnv, command *cobra.Command,
 		}
 		out := command.OutOrStdout()
 		if asJSON {
-			return writeJSON(out, answer)
+			err = writeJSON(out, answer)
+		} else {
+			err = show(command.Context(), reader{client: client, out: out, colour: env.colourful(out)}, answer)
 		}
-		return show(command.Context(), reader{client: client, out: out, colour: env.colourful(out)}, answer)
+		if err == nil && len(judge) > 0 {
+			err = judge[0](answer)
+		}
+		return err
 	}
 	return command
 }

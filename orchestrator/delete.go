@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"context"
+	"slices"
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/releases"
@@ -81,7 +82,9 @@ func (l *leader) intendDelete(ctx context.Context, i *serviceforge.Instance) (ne
 		return goOn, err
 	case whose == nobody:
 		return goOn, l.bury(ctx, i)
-	case whose == foreign:
+	case whose != ours && i.Secrets.Empty(): // nothing was ever posted for this instance
+		return goOn, l.bury(ctx, i)
+	case whose != ours:
 		return goOn, serviceforge.Errorf(serviceforge.Unprocessable, "the deployment %s was not made by this broker for this instance; it is left alone", i.Deployment)
 	}
 	i.Operation.Intent = serviceforge.Intent{ContextID: contextID(&i.Operation, destroy), Verb: destroy, Term: l.term}
@@ -149,13 +152,13 @@ type owner int
 const (
 	nobody owner = iota // there is no such deployment
 	ours
+	earlier // this broker's, for an instance of the same id that is no more
 	foreign
 )
 
 // owner looks at the deployment of the instance's name. The stamp in its
-// manifest decides; a deployment that never succeeded has no manifest, then it
-// is ours if one of its tasks was posted for one of the instance's operations
-// (DESIGN §4, "Stamp").
+// manifest decides; a deployment that never succeeded has no manifest, then the
+// tasks do (DESIGN §4, "Stamp").
 func (l *leader) owner(ctx context.Context, d Director, i *serviceforge.Instance) (owner, error) {
 	manifest, err := d.Manifest(ctx, i.Deployment)
 	if serviceforge.CodeOf(err) == serviceforge.NotFound {
@@ -166,13 +169,16 @@ func (l *leader) owner(ctx context.Context, d Director, i *serviceforge.Instance
 	}
 	if len(manifest) > 0 {
 		stamp, ok := releases.StampOf(manifest)
-		if ok && stamp.Broker == l.Store.BrokerID() && stamp.Instance == i.ID {
-			return ours, nil
+		switch {
+		case !ok || stamp.Broker != l.Store.BrokerID() || stamp.Instance != i.ID:
+			return foreign, nil
+		case !slices.Contains(i.Operations, stamp.Operation) && len(i.Facts) == 0: // a record with facts may be a restored one
+			return earlier, nil
 		}
-		return foreign, nil
+		return ours, nil
 	}
-	posted, err := postedFor(ctx, d, i.Deployment, i.Operations)
-	if err == nil && posted {
+	tasks, err := d.Tasks(ctx, TaskQuery{Deployment: i.Deployment})
+	if err == nil && tracesOf(tasks, i.Deployment, i.Operations).ours {
 		return ours, nil
 	}
 	return foreign, err

@@ -96,7 +96,10 @@ type Task struct {
 	State      string
 	Deployment string
 	ContextID  string
-	Result     string // cut at about 128 characters by the director
+	// Description is what it does, in the director's words: "create deployment",
+	// "delete deployment NAME".
+	Description string
+	Result      string // cut at about 128 characters by the director
 }
 
 func (t *Task) running() bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/serviceforge/serviceforge"
@@ -34,27 +35,42 @@ type Stray struct {
 	Deployed         bool      // a deploy of it succeeded once: the manifest is there
 }
 
+// Silence is a director that could not be looked at in full.
+type Silence struct {
+	Pool  string // the first of those on the director
+	Cause string // fit for an operator
+}
+
 // Strays lists the deployments on all directors that look like ours and have no
-// instance. Each of them costs a call or two. A director that does not answer
-// fails the list. Errors: Unavailable.
-func (e *Engine) Strays(ctx context.Context) ([]Stray, error) {
+// instance, and the directors that did not answer, or not to the end: what they
+// have beside that is not known. Each stray costs a call or two. Errors:
+// Unavailable (no store).
+func (e *Engine) Strays(ctx context.Context) ([]Stray, []Silence, error) {
 	stones, err := e.Store.Tombstones(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var strays []Stray
-	for _, group := range e.directorGroups() {
-		s, err := e.newSearch(group, stones)
-		if err != nil {
-			return nil, err
-		}
-		found, err := s.all(ctx)
-		if err != nil {
-			return nil, serviceforge.Wrap(err, serviceforge.CodeOf(err), "pool %s: %s", s.pool, serviceforge.MessageOf(err))
-		}
-		strays = append(strays, found...)
+	groups := e.directorGroups()
+	found, errs := make([][]Stray, len(groups)), make([]error, len(groups))
+	var all sync.WaitGroup
+	for n, group := range groups {
+		all.Go(func() {
+			s, err := e.newSearch(group, stones)
+			if err == nil {
+				found[n], err = s.all(ctx)
+			}
+			errs[n] = err
+		})
 	}
-	return strays, nil
+	all.Wait()
+	var silent []Silence
+	for n, err := range errs {
+		if err != nil {
+			e.Log.Warn("a director was not searched for strays", "pool", groups[n][0], "error", serviceforge.DetailOf(err))
+			silent = append(silent, Silence{Pool: groups[n][0], Cause: serviceforge.MessageOf(err)})
+		}
+	}
+	return slices.Concat(found...), silent, nil
 }
 
 // directorGroups puts pools that share a director together.
@@ -111,12 +127,12 @@ func (s *search) all(ctx context.Context) (strays []Stray, err error) {
 		if mine[name] || !s.looksLikeOurs(name) {
 			continue
 		}
-		stray, found, err := s.look(ctx, name)
+		seen, found, err := s.look(ctx, name)
 		if err != nil {
-			return nil, err
+			return strays, err
 		}
 		if found {
-			strays = append(strays, stray)
+			strays = append(strays, seen.Stray)
 		}
 	}
 	return strays, nil
@@ -137,31 +153,41 @@ func (e *Engine) offeringPrefixes() (prefixes []string) {
 	return prefixes
 }
 
+// sight is what a look at a stray showed. Two that are equal saw the same
+// deployment.
+type sight struct {
+	Stray
+	digest string // of the manifest; "" = there is none
+	made   int    // the newest task that made or deleted the deployment, where there is no manifest
+}
+
 // look finds out whose a deployment is that no instance of this director has.
-func (s *search) look(ctx context.Context, name string) (stray Stray, found bool, err error) {
+func (s *search) look(ctx context.Context, name string) (seen sight, found bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, inspection)
 	defer cancel()
-	stray = Stray{Pool: s.pool, Deployment: name, Group: Foreign}
+	seen = sight{Stray: Stray{Pool: s.pool, Deployment: name, Group: Foreign}}
 	manifest, err := s.director.Manifest(ctx, name)
 	if serviceforge.CodeOf(err) == serviceforge.NotFound {
-		return stray, false, nil
+		return seen, false, nil
 	}
 	if err != nil {
-		return stray, false, err
+		return seen, false, err
 	}
-	if stray.Deployed = len(manifest) > 0; stray.Deployed {
-		s.judgeStamp(&stray, manifest)
-		return stray, true, nil
+	if seen.Deployed = len(manifest) > 0; seen.Deployed {
+		seen.digest = digest(manifest)
+		s.judgeStamp(&seen.Stray, manifest)
+		return seen, true, nil
+	}
+	tasks, err := s.director.Tasks(ctx, TaskQuery{Deployment: name})
+	if err != nil {
+		return seen, true, err
 	}
 	stone, buried := s.byName[name]
-	if !buried {
-		return stray, true, nil // nothing says that we posted it
+	traces := tracesOf(tasks, name, stone.Operations)
+	if seen.made = traces.newest; buried && traces.ours {
+		seen.Group, seen.Instance, seen.DeletedAt = Orphan, stone.ID, stone.DeletedAt
 	}
-	posted, err := postedFor(ctx, s.director, name, stone.Operations)
-	if err == nil && posted {
-		stray.Group, stray.Instance, stray.DeletedAt = Orphan, stone.ID, stone.DeletedAt
-	}
-	return stray, true, err
+	return seen, true, nil
 }
 
 func (s *search) judgeStamp(stray *Stray, manifest []byte) {
@@ -170,73 +196,94 @@ func (s *search) judgeStamp(stray *Stray, manifest []byte) {
 		return
 	}
 	stray.Group, stray.Instance = Unknown, stamp.Instance
-	if stone, ok := s.byID[stamp.Instance]; ok && stone.Deployment == stray.Deployment {
+	stone, buried := s.byID[stamp.Instance]
+	if buried && stone.Deployment == stray.Deployment && slices.Contains(stone.Operations, stamp.Operation) {
 		stray.Group, stray.DeletedAt = Orphan, stone.DeletedAt
 	}
-}
-
-// postedFor says whether a deployment without a manifest was posted for one of
-// the operations: the newest task that carries one of their ids decides. Where
-// that deleted the deployment, what stands there now came from somebody else.
-func postedFor(ctx context.Context, d Director, deployment string, operations []string) (bool, error) {
-	tasks, err := d.Tasks(ctx, TaskQuery{Deployment: deployment})
-	if err != nil {
-		return false, err
-	}
-	for _, t := range tasks {
-		for _, operation := range operations {
-			if step, ok := strings.CutPrefix(t.ContextID, operation+"."); ok {
-				deleted := strings.HasPrefix(step, "delete.") || strings.HasPrefix(step, "leave.")
-				return !deleted || t.State != TaskDone, nil
-			}
-		}
-	}
-	return false, nil
 }
 
 // DeleteStray has a stray deployment deleted and returns the director's task.
 // What it is, is found out anew: an orphan only goes when its instance has been
 // gone for grace, anything else only when own says that the caller answers for
 // it. pool may be empty where only one director has the name. Errors: NotFound,
-// Conflict (it belongs to an instance), NotReady (within the grace period),
-// Forbidden (not an orphan), Invalid (several directors have it), Unavailable.
+// Conflict (it belongs to an instance, or changed meanwhile), NotReady (within
+// the grace period, or a task works on it), Forbidden (not an orphan), Invalid
+// (several directors have it), Unavailable.
 func (e *Engine) DeleteStray(ctx context.Context, c Caller, pool, deployment string, grace time.Duration, own bool) (task int, err error) {
-	s, stray, err := e.findStray(ctx, pool, deployment)
+	s, seen, err := e.findStray(ctx, pool, deployment)
 	if err != nil {
 		return 0, err
 	}
-	if stray.Instance != "" {
-		if _, err := e.Store.Instance(ctx, stray.Instance); serviceforge.CodeOf(err) != serviceforge.NotFound {
+	if seen.Instance != "" {
+		if _, err := e.Store.Instance(ctx, seen.Instance); serviceforge.CodeOf(err) != serviceforge.NotFound {
 			if err == nil {
-				err = serviceforge.Errorf(serviceforge.Conflict, "deployment %s may belong to service instance %q", deployment, stray.Instance)
+				err = serviceforge.Errorf(serviceforge.Conflict, "deployment %s may belong to service instance %q", deployment, seen.Instance)
 			}
 			return 0, err
 		}
 	}
-	switch age := e.Now().Sub(stray.DeletedAt); {
+	switch age := e.Now().Sub(seen.DeletedAt); {
 	case own:
-	case stray.Group != Orphan:
+	case seen.Group != Orphan:
 		return 0, serviceforge.Errorf(serviceforge.Forbidden,
-			"deployment %s on pool %s is %s, not an orphan of this broker: it is left alone unless you say --i-own %s", deployment, s.pool, stray.Group, deployment)
+			"deployment %s on pool %s is %s, not an orphan of this broker: it is left alone unless you say --i-own %s", deployment, s.pool, seen.Group, deployment)
 	case age < grace:
 		return 0, serviceforge.Errorf(serviceforge.NotReady, "service instance %q was deleted %s ago: its orphan goes after %s",
-			stray.Instance, age.Round(time.Second), grace)
+			seen.Instance, age.Round(time.Second), grace)
 	}
-	e.Log.Warn("a stray deployment is deleted", "pool", s.pool, "deployment", deployment, "group", stray.Group,
-		"instance", stray.Instance, "actor", c.Actor, "answered_for", own)
-	ctx, cancel := context.WithTimeout(ctx, e.PostTimeout)
+	e.Log.Warn("a stray deployment is deleted", "pool", s.pool, "deployment", deployment, "group", seen.Group,
+		"instance", seen.Instance, "actor", c.Actor, "answered_for", own)
+	return s.remove(ctx, seen)
+}
+
+// remove deletes what was seen and nothing else. No director compares before it
+// deletes, so the last thing before the request is another look, and the first
+// thing after it whether somebody's task came between: then ours, which waits
+// for that one's lock, is cancelled.
+func (s *search) remove(ctx context.Context, seen sight) (task int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.PostTimeout)
 	defer cancel()
-	return s.director.Delete(ctx, deployment, e.NewID()+".orphan.0")
+	name := seen.Deployment
+	changed := serviceforge.Errorf(serviceforge.Conflict, "deployment %s on pool %s changed meanwhile: look again with `serviceforge orphans`", name, s.pool)
+	before, err := s.director.Tasks(ctx, TaskQuery{Deployment: name})
+	if err != nil {
+		return 0, err
+	}
+	traces := tracesOf(before, name, nil)
+	if traces.running != 0 {
+		return 0, serviceforge.Errorf(serviceforge.NotReady, "task %d works on deployment %s: wait for its end", traces.running, name)
+	}
+	switch now, found, err := s.look(ctx, name); {
+	case err != nil:
+		return 0, err
+	case !found:
+		return 0, serviceforge.Errorf(serviceforge.NotFound, "there is no deployment %s", name)
+	case now != seen:
+		return 0, changed
+	}
+	contextID := s.NewID() + ".orphan.0"
+	if seen.Group == Orphan { // as one of its instance's: who looks later knows that this deletion was ours
+		contextID = s.byID[seen.Instance].OperationID + "." + destroy + "." + s.NewID()
+	}
+	if task, err = s.director.Delete(ctx, name, contextID); err != nil {
+		return 0, err
+	}
+	after, err := s.director.Tasks(ctx, TaskQuery{Deployment: name})
+	if err == nil && slices.ContainsFunc(after, func(t Task) bool { return touches(&t, name) && t.ID > traces.newest && t.ID < task }) {
+		if err := s.director.Cancel(ctx, task); err != nil {
+			return 0, err
+		}
+		return 0, changed
+	}
+	return task, nil
 }
 
 // findStray looks for one stray by its name.
-func (e *Engine) findStray(ctx context.Context, pool, deployment string) (*search, Stray, error) {
+func (e *Engine) findStray(ctx context.Context, pool, deployment string) (at *search, stray sight, err error) {
 	stones, err := e.Store.Tombstones(ctx)
 	if err != nil {
-		return nil, Stray{}, err
+		return nil, stray, err
 	}
-	var at *search
-	var stray Stray
 	for _, group := range e.directorGroups() {
 		if pool != "" && !slices.Contains(group, pool) {
 			continue
@@ -250,6 +297,9 @@ func (e *Engine) findStray(ctx context.Context, pool, deployment string) (*searc
 		}
 		one, found, err := s.look(ctx, deployment)
 		switch {
+		case err != nil && pool == "":
+			return nil, stray, serviceforge.Wrap(err, serviceforge.CodeOf(err),
+				"pool %s: %s: whether it has a deployment of that name too is not known; name the pool with --pool", s.pool, serviceforge.MessageOf(err))
 		case err != nil:
 			return nil, stray, err
 		case found && at != nil:

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator"
 )
@@ -28,8 +30,19 @@ func (d *scripted) stands(name, manifest, contextID string) {
 	defer d.mu.Unlock()
 	d.deployments[name] = &deployment{manifest: []byte(manifest)}
 	if contextID != "" {
-		d.task(orchestrator.Task{State: orchestrator.TaskError, Deployment: name, ContextID: contextID})
+		d.task(orchestrator.Task{State: orchestrator.TaskError, Deployment: name, ContextID: contextID, Description: "create deployment"})
 	}
+}
+
+// strays are all of them; every director answers.
+func (h *house) strays() []orchestrator.Stray {
+	h.t.Helper()
+	strays, silent, err := h.Strays(h.t.Context())
+	must(h.t, err)
+	if len(silent) > 0 {
+		h.t.Fatalf("silent: %v", silent)
+	}
+	return strays
 }
 
 // Three groups, with and without a manifest. What has an instance, and what has
@@ -39,31 +52,32 @@ func TestWhoseADeploymentIs(t *testing.T) {
 	h.run()
 	d := h.director
 	h.until("running", h.create("running").Operation, serviceforge.Succeeded)
-	stamp := func(broker, instance string) string {
-		return fmt.Sprintf("# serviceforge broker=%s instance=%s operation=o\n\"name\": \"x\"\n", broker, instance)
+	stamp := func(broker, instance, operation string) string {
+		return fmt.Sprintf("# serviceforge broker=%s instance=%s operation=%s\n\"name\": \"x\"\n", broker, instance, operation)
 	}
 	ours := h.store.BrokerID()
-	h.deleted("gone")
+	stamped := h.deleted("gone")
+	h.deleted("gone-earlier")
 	gone := h.deleted("gone-null")
 	h.deleted("gone-foreign")
-	d.stands("plain-gone", stamp(ours, "gone"), "")
+	d.stands("plain-gone", stamp(ours, "gone", stamped), "")
+	d.stands("plain-gone-earlier", stamp(ours, "gone-earlier", "o"), "") // of another one of that id
 	d.stands("plain-gone-null", "", gone+".deploy.0")
 	d.stands("plain-gone-foreign", "", "somebody.deploy.0")
-	d.stands("plain-lost", stamp(ours, "lost"), "")
+	d.stands("plain-lost", stamp(ours, "lost", "o"), "")
 	d.stands("plain-lost-null", "", "01ARZ3NDEKTSV4RRFFQ69G5FAV.deploy.0") // nothing says that it was ours
-	d.stands("plain-second", stamp("another-broker", "second"), "")
+	d.stands("plain-second", stamp("another-broker", "second", "o"), "")
 	d.stands("plain-by-hand", "name: plain-by-hand\n", "")
 	d.stands("plain-never", "", "")
 	d.stands("cf", "name: cf\n", "")
-	strays, err := h.Strays(t.Context())
-	must(t, err)
 	var got []string
-	for _, s := range strays {
+	for _, s := range h.strays() {
 		got = append(got, fmt.Sprintf("%s %s %s %v %v", s.Deployment, s.Group, s.Instance, s.Deployed, !s.DeletedAt.IsZero()))
 	}
 	want := []string{
 		"plain-by-hand foreign  true false",
 		"plain-gone orphan gone true true",
+		"plain-gone-earlier unknown gone-earlier true false",
 		"plain-gone-foreign foreign  false false",
 		"plain-gone-null orphan gone-null false true",
 		"plain-lost unknown lost true false",
@@ -108,8 +122,7 @@ func (h *house) deletesOnlyOrphans(strays []string) {
 			must(t, err)
 		}
 	}
-	left, err := h.Strays(t.Context())
-	must(t, err)
+	left := h.strays()
 	if len(left) != len(strays)-2 {
 		t.Errorf("left: %v", left)
 	}
@@ -120,34 +133,35 @@ func (h *house) deletesOnlyOrphans(strays []string) {
 		_, err := h.DeleteStray(t.Context(), operator, "", s.Deployment, time.Hour, true)
 		must(t, err)
 	}
-	if left, err := h.Strays(t.Context()); err != nil || len(left) != 0 {
-		t.Errorf("left: %v, %v", left, err)
+	if left := h.strays(); len(left) != 0 {
+		t.Errorf("left: %v", left)
 	}
 	if d := h.director.deployments; len(d) != 2 || d["cf"] == nil || d["plain-running"] == nil {
 		t.Errorf("deployments %v", d)
 	}
 }
 
-// An orphan whose id was taken again is the new instance's: it is not deleted.
+// An orphan whose id was taken again may hold what is not the new instance's to
+// read: it is neither deployed over nor deleted, and goes only by its name after that.
 func TestAnOrphanWhoseInstanceIsBackIsLeftAlone(t *testing.T) {
 	h := newHouse(t)
 	stop := h.run()
-	h.deleted("a")
+	operation := h.deleted("a")
 	stop()
-	h.director.stands("plain-a", fmt.Sprintf("# serviceforge broker=%s instance=a operation=o\n", h.store.BrokerID()), "")
-	h.create("a") // accepted; no engine runs
+	h.director.stands("plain-a", fmt.Sprintf("# serviceforge broker=%s instance=a operation=%s\n", h.store.BrokerID(), operation), "")
+	created := h.create("a") // accepted; no engine runs
 	for _, own := range []bool{false, true} {
 		_, err := h.DeleteStray(t.Context(), orchestrator.Caller{}, "", "plain-a", 0, own)
 		code(t, err, serviceforge.Conflict)
 	}
 	h.run()
-	eventually(t, func() (int, error) {
-		p, err := h.LastOperation(t.Context(), cc, "a", "")
-		if err == nil && p.State != serviceforge.Succeeded {
-			err = fmt.Errorf("%+v", p)
-		}
-		return 0, err
-	})
+	h.until("a", created.Operation, serviceforge.Failed)
+	h.until("a", h.remove("a").Operation, serviceforge.Succeeded)
+	if left := h.strays(); len(left) != 1 || left[0].Group != orchestrator.Unknown || h.director.deployments["plain-a"].posts != 0 {
+		t.Errorf("left: %+v", left)
+	}
+	_, err := h.DeleteStray(t.Context(), orchestrator.Caller{}, "", "plain-a", 0, true)
+	must(t, err)
 }
 
 func TestOneNameOnTwoDirectors(t *testing.T) {
@@ -156,8 +170,8 @@ func TestOneNameOnTwoDirectors(t *testing.T) {
 	directors["one"].stands("plain-x", "name: plain-x\n", "")
 	directors["two"].stands("plain-x", "name: plain-x\n", "")
 	directors["three"].stands("plain-not-asked", "name: x\n", "") // one and three share a director
-	if strays, err := h.Strays(t.Context()); err != nil || len(strays) != 2 {
-		t.Errorf("%v, %v", strays, err)
+	if strays := h.strays(); len(strays) != 2 {
+		t.Errorf("%v", strays)
 	}
 	_, err := h.DeleteStray(t.Context(), orchestrator.Caller{}, "", "plain-x", 0, true)
 	code(t, err, serviceforge.Invalid)
@@ -166,7 +180,41 @@ func TestOneNameOnTwoDirectors(t *testing.T) {
 	if len(directors["one"].deployments) != 1 || len(directors["two"].deployments) != 0 {
 		t.Error("the wrong one was deleted")
 	}
+}
+
+// A director that is away, or goes away half way, does not hide what the others have.
+func TestStraysOfTheDirectorsThatAnswer(t *testing.T) {
+	h := newHouse(t)
+	directors := h.pooled("", "  name: one\n", "  name: two\n", "  name: three\n")
+	for _, d := range directors {
+		d.stands("plain-a", "name: a\n", "")
+		d.stands("plain-b", "name: b\n", "")
+	}
 	directors["one"].fault = func(_, call string) error { return lost(call) }
-	_, err = h.Strays(t.Context())
-	code(t, err, serviceforge.Unavailable)
+	looks := 0
+	directors["two"].fault = func(when, call string) error {
+		if call == "Manifest" && when == "before" {
+			if looks++; looks == 2 {
+				return lost(call)
+			}
+		}
+		return nil
+	}
+	strays, silent, err := h.Strays(t.Context())
+	must(t, err)
+	var got []string
+	for _, s := range strays {
+		got = append(got, s.Pool+" "+s.Deployment)
+	}
+	for _, s := range silent {
+		got = append(got, s.Pool+" silent: "+s.Cause)
+	}
+	want := []string{"two plain-a", "three plain-a", "three plain-b", "one silent: the answer to Deployments is lost", "two silent: the answer to Manifest is lost"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	_, err = h.DeleteStray(t.Context(), orchestrator.Caller{}, "", "plain-a", 0, true)
+	code(t, err, serviceforge.Unavailable) // another director may have the name too
+	_, err = h.DeleteStray(t.Context(), orchestrator.Caller{}, "three", "plain-a", 0, true)
+	must(t, err)
 }

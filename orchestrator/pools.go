@@ -56,7 +56,7 @@ func (e *Engine) PoolStatuses(ctx context.Context) ([]PoolStatus, error) {
 	for n := range all {
 		statuses[n] = statusOf(&all[n], marks[all[n].Name])
 		at[all[n].Name] = &statuses[n]
-		asking.Go(func() { statuses[n].Health = e.health(ctx, all[n].Name) })
+		asking.Go(func() { _, statuses[n].Health = e.health(ctx, all[n].Name) })
 	}
 	asking.Wait()
 	summaries := e.Store.Summaries()
@@ -112,21 +112,23 @@ func freePlaces(p *pools.Pool, instances int, claims map[serviceforge.Claim]stri
 }
 
 // health asks the pool's director who it is, and whom it takes us for.
-func (e *Engine) health(ctx context.Context, pool string) string {
+func (e *Engine) health(ctx context.Context, pool string) (Info, string) {
 	director := e.Directors[pool]
 	if director == nil {
-		return "no director is configured"
+		return Info{}, "no director is configured"
 	}
 	ctx, cancel := context.WithTimeout(ctx, inspection)
 	defer cancel()
 	info, err := director.Info(ctx)
 	switch {
 	case err != nil:
-		return serviceforge.MessageOf(err)
+		return info, serviceforge.MessageOf(err)
+	case info.User == "" && info.UAA:
+		return info, "the director does not take our credentials; it has a UAA: name a client of it in the pool file (director.uaa)"
 	case info.User == "":
-		return "the director does not take our credentials"
+		return info, "the director does not take our credentials"
 	}
-	return "ok"
+	return info, "ok"
 }
 
 // SetPoolState closes a pool for new instances (cordoned, draining) or opens it
@@ -159,11 +161,13 @@ type Finding struct {
 	Pool string
 	What string // e.g. "director", "cloud config"
 	Good bool
-	Says string
+	// Warning says that it serves, and should be otherwise.
+	Warning bool
+	Says    string
 }
 
 // CheckPool looks whether a pool can serve what is offered: its director
-// answers and lets us in, has the names of the pool file in its cloud config,
+// answers and lets us in with no more rights than needed, has the names of the pool file in its cloud config,
 // the BOSH releases, and the stemcells. Errors: NotFound.
 func (e *Engine) CheckPool(ctx context.Context, pool string) ([]Finding, error) {
 	p, err := e.Pools.Pool(pool)
@@ -172,16 +176,13 @@ func (e *Engine) CheckPool(ctx context.Context, pool string) ([]Finding, error) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*inspection)
 	defer cancel()
-	health := e.health(ctx, pool)
-	findings := []Finding{{pool, "director", health == "ok", health}}
-	if health != "ok" {
-		return findings, nil
+	info, health := e.health(ctx, pool)
+	findings := []Finding{{What: "director", Good: health == "ok", Says: health}}
+	if d := e.Directors[pool]; health == "ok" {
+		findings = slices.Concat(findings, checkScopes(info), checkNames(ctx, d, &p), e.checkReleases(ctx, d), checkStemcells(ctx, d, &p))
 	}
-	d := e.Directors[pool]
-	names, releases, stemcells := checkNames(ctx, d, &p), e.checkReleases(ctx, d), checkStemcells(ctx, d, &p)
-	for _, f := range append(append(names, releases...), stemcells...) {
-		f.Pool = pool
-		findings = append(findings, f)
+	for n := range findings {
+		findings[n].Pool = pool
 	}
 	return findings, nil
 }

@@ -103,6 +103,41 @@ func TestAllReplicasHonourACordon(t *testing.T) {
 	})
 }
 
+func token(scopes ...string) orchestrator.Info {
+	return orchestrator.Info{User: "forge", UUID: "u-1", UAA: true, Scopes: scopes}
+}
+
+func TestScopes(t *testing.T) {
+	h := newHouse(t)
+	d := h.pooled("", "  name: lab\n")["lab"]
+	for want, scopes := range map[string][]string{
+		"good: forge has bosh.teams.a.admin, which is enough":                                                                  {"bosh.teams.a.admin", "uaa.none"},
+		"warning: forge may do anything on the director (bosh.admin): give it the authority bosh.teams.NAME.admin instead":     {"bosh.admin"},
+		"warning: forge may do anything on the director (bosh.u-1.admin): give it the authority bosh.teams.NAME.admin instead": {"bosh.u-1.admin", "bosh.teams.a.admin"},
+		"bad: forge may only read (bosh.u-1.read): give it the authority bosh.teams.NAME.admin":                                {"bosh.u-1.read", "bosh.teams.a.read"},
+		"bad: forge has none of this director's: give it the authority bosh.teams.NAME.admin":                                  {"bosh.u-2.admin"},
+	} {
+		d.inventory.info = token(scopes...)
+		findings, err := h.CheckPool(t.Context(), "lab")
+		must(t, err)
+		for _, f := range findings {
+			if f.What != "scopes" {
+				continue
+			}
+			got := "bad"
+			switch {
+			case f.Good && f.Warning:
+				got = "warning"
+			case f.Good:
+				got = "good"
+			}
+			if got += ": " + f.Says; got != want {
+				t.Errorf("%v: %s", scopes, got)
+			}
+		}
+	}
+}
+
 func TestCheckPool(t *testing.T) {
 	h := newHouse(t)
 	d := h.pooled("", "  name: lab\n")["lab"]
@@ -131,6 +166,11 @@ func TestCheckPool(t *testing.T) {
 	}{
 		{"", func(*inventory) {}},
 		{"the director does not take our credentials", func(i *inventory) { i.info.User = "" }},
+		{"the director does not take our credentials; it has a UAA: name a client of it in the pool file (director.uaa)",
+			func(i *inventory) { i.info.User, i.info.UAA = "", true }},
+		{"", func(i *inventory) { i.info = token("bosh.teams.forge.admin", "bosh.read") }},
+		{"", func(i *inventory) { i.info = token("bosh.admin") }}, // a warning: TestScopes
+		{"forge may only read (bosh.read): give it the authority bosh.teams.NAME.admin", func(i *inventory) { i.info = token("bosh.read") }},
 		{"there is no network default; there is no vm type tiny", func(i *inventory) { i.cloud = []string{"azs: [{name: z1}]"} }},
 		{"there is none, or our client may not read it (a team's client): the names of the pool file are not checked", func(i *inventory) { i.cloud = nil }},
 		{"plain/1 is not on the director", func(i *inventory) { i.releases = map[string][]string{"plain": {"2"}} }},

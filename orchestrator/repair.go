@@ -109,7 +109,7 @@ func (l *leader) verifyDeployment(ctx context.Context, i *serviceforge.Instance)
 		return err
 	case whose == nobody:
 		return serviceforge.Errorf(serviceforge.Unprocessable, "the deployment %s is gone from pool %s: delete the service instance", i.Deployment, i.Pool)
-	case whose == foreign:
+	case whose != ours:
 		return serviceforge.Errorf(serviceforge.Unprocessable, "the deployment %s is not this broker's for this instance any more; it is left alone", i.Deployment)
 	}
 	addresses, err := p.director.Addresses(ctx, i.Deployment)

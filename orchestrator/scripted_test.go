@@ -95,7 +95,7 @@ func (d *scripted) Deploy(_ context.Context, manifest []byte, contextID string) 
 		if state == orchestrator.TaskDone {
 			d.deployments[name].manifest = manifest
 		}
-		id = d.task(orchestrator.Task{State: state, Deployment: name, ContextID: contextID, Result: "as scripted"})
+		id = d.task(orchestrator.Task{State: state, Deployment: name, ContextID: contextID, Description: "create deployment", Result: "as scripted"})
 		return nil
 	})
 	return id, err
@@ -118,12 +118,12 @@ func (d *scripted) Delete(_ context.Context, name, contextID string) (id int, er
 		}
 		for _, t := range d.tasks {
 			if t.Deployment == name && t.State == orchestrator.TaskProcessing {
-				id = d.task(orchestrator.Task{State: orchestrator.TaskError, Deployment: name, ContextID: contextID, Result: "Failed to acquire lock"})
+				id = d.task(orchestrator.Task{State: orchestrator.TaskError, Deployment: name, ContextID: contextID, Description: "delete deployment " + name, Result: "Failed to acquire lock"})
 				return nil
 			}
 		}
 		delete(d.deployments, name)
-		id = d.task(orchestrator.Task{State: orchestrator.TaskDone, Deployment: name, ContextID: contextID})
+		id = d.task(orchestrator.Task{State: orchestrator.TaskDone, Deployment: name, ContextID: contextID, Description: "delete deployment " + name})
 		return nil
 	})
 	return id, err

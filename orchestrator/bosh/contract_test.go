@@ -151,7 +151,7 @@ func contract(all map[int]exchange) []struct {
 		{"deleting nothing is 404 with code 70000", 1696, none, func(ctx context.Context, c *client) (any, error) { return c.Delete(ctx, "nope", "x") }, 0, serviceforge.NotFound},
 		{"tasks by context", 417, none, func(ctx context.Context, c *client) (any, error) {
 			return c.Tasks(ctx, orchestrator.TaskQuery{ContextID: "broker-ctx-1", Limit: 10})
-		}, []task{{ID: 28, State: "done", Deployment: "svc-1", ContextID: "broker-ctx-1", Result: "/deployments/svc-1"}}, ""},
+		}, []task{{ID: 28, State: "done", Deployment: "svc-1", ContextID: "broker-ctx-1", Description: "create deployment", Result: "/deployments/svc-1"}}, ""},
 		{"no tasks by context", 402, "context_id=ctx-none&verbose=2", func(ctx context.Context, c *client) (any, error) {
 			return c.Tasks(ctx, orchestrator.TaskQuery{ContextID: "ctx-none"})
 		}, []task{}, ""},
@@ -163,9 +163,9 @@ func contract(all map[int]exchange) []struct {
 			return len(tasks) == 2 && tasks[0].ID > tasks[1].ID && tasks[0].Deployment == "svc-1", err
 		}, true, ""},
 		{"a task", 215, none, func(ctx context.Context, c *client) (any, error) { return c.Task(ctx, 13, 0) },
-			task{ID: 13, State: "done", Deployment: "svc-1", Result: "/deployments/svc-1"}, ""},
+			task{ID: 13, State: "done", Deployment: "svc-1", Description: "create deployment", Result: "/deployments/svc-1"}, ""},
 		{"a cancelled task", 1646, none, func(ctx context.Context, c *client) (any, error) { return c.Task(ctx, 110, 0) },
-			task{ID: 110, State: "cancelled", Deployment: "svc-slow3", Result: "task cancelled"}, ""},
+			task{ID: 110, State: "cancelled", Deployment: "svc-slow3", Description: "create deployment", Result: "task cancelled"}, ""},
 		{"a missing task", 403, none, func(ctx context.Context, c *client) (any, error) { return c.Task(ctx, 99999, 0) }, task{}, serviceforge.NotFound},
 		{"a task that did not get the lock", 1583, none, func(ctx context.Context, c *client) (any, error) {
 			found, err := c.Task(ctx, 107, time.Second)

@@ -73,7 +73,7 @@ func (c *Client) Task(ctx context.Context, id int, wait time.Duration) (orchestr
 }
 
 func taskFrom(a director.TaskResp) orchestrator.Task {
-	return orchestrator.Task{ID: a.ID, State: a.State, Deployment: a.Deployment, ContextID: a.ContextId, Result: a.Result}
+	return orchestrator.Task{ID: a.ID, State: a.State, Deployment: a.Deployment, ContextID: a.ContextId, Description: a.Description, Result: a.Result}
 }
 
 // Cancel asks a task to end. The director refuses (400) when it has ended.
