@@ -79,15 +79,25 @@ func (r *Release) Access(ctx context.Context, spiff *Spiff, in Input) (servicefo
 		return serviceforge.Secret{}, err
 	}
 	sf["user"] = map[string]any{"name": nameSentinel, "password": passwordSentinel}
-	tree, err := renderMap(ctx, spiff, []document{s.access}, sf)
+	text, err := spiff.produce(ctx, work{
+		documents: func(string) []document { return []document{s.access} },
+		sf:        sf, more: "access", quote: quoteJSON,
+		finish: func(tree, _ map[string]any) ([]byte, error) { return s.accessOf(tree) },
+	})
+	return serviceforge.NewSecret(string(text)), err
+}
+
+// quoteJSON writes a text as encoding/json does, without its quotes.
+func quoteJSON(text string) ([]byte, error) {
+	out, err := json.Marshal(text)
 	if err != nil {
-		return serviceforge.Secret{}, err
+		return nil, err
 	}
-	return s.accessOf(tree)
+	return out[1 : len(out)-1], nil
 }
 
 // accessOf checks a rendered tree and packs it for storage.
-func (s *service) accessOf(tree map[string]any) (serviceforge.Secret, error) {
+func (s *service) accessOf(tree map[string]any) ([]byte, error) {
 	a := access{Version: 1, Credentials: map[string]any{}}
 	if c, ok := tree["credentials"].(map[string]any); ok {
 		a.Credentials = c
@@ -95,20 +105,20 @@ func (s *service) accessOf(tree map[string]any) (serviceforge.Secret, error) {
 	if s.hasUsers {
 		u, err := usersOf(tree["users"])
 		if err != nil {
-			return serviceforge.Secret{}, err
+			return nil, err
 		}
 		a.Users = u
 		all := strings.Join(texts(a.Credentials), "\n")
 		if !strings.Contains(all, nameSentinel) || !strings.Contains(all, passwordSentinel) {
-			return serviceforge.Secret{}, serviceforge.Errorf(serviceforge.Internal,
+			return nil, serviceforge.Errorf(serviceforge.Internal,
 				"the credentials do not hold sf.user.name and sf.user.password as they are")
 		}
 	}
 	text, err := json.Marshal(a)
 	if err != nil {
-		return serviceforge.Secret{}, serviceforge.Wrap(err, serviceforge.Internal, "the access data cannot be written")
+		return nil, serviceforge.Wrap(err, serviceforge.Internal, "the access data cannot be written")
 	}
-	return serviceforge.NewSecret(string(text)), nil
+	return text, nil
 }
 
 func usersOf(tree any) (*accessUsers, error) {

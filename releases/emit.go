@@ -28,6 +28,20 @@ func emit(tree any) ([]byte, error) {
 	return out.Bytes(), enc.Close()
 }
 
+// quoteYAML writes a text as emit does, without its quotes. Every letter is
+// written for itself, so a text may be put together of quoted ones; but after a
+// byte order mark the library escapes everything, so those are refused.
+func quoteYAML(text string) ([]byte, error) {
+	if strings.Contains(text, "\ufeff") {
+		return nil, invalid("a byte order mark")
+	}
+	out, err := emit(text)
+	if err != nil {
+		return nil, err
+	}
+	return out[1 : len(out)-2], nil // "…"\n
+}
+
 func nodeOf(v any) (*yaml.Node, error) {
 	switch v := v.(type) {
 	case nil:

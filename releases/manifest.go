@@ -29,62 +29,61 @@ func (r *Release) Manifest(ctx context.Context, spiff *Spiff, in Input) ([]byte,
 	if err != nil {
 		return nil, err
 	}
-	tree, err := renderMap(ctx, spiff, documents, sf)
+	body, err := spiff.produce(ctx, work{
+		documents: documents, sf: sf, more: "manifest\n" + in.Broker, quote: quoteYAML,
+		finish: func(tree, sf map[string]any) ([]byte, error) {
+			return s.finish(tree, sf, in.Broker, documents(in.Instance.Deployment))
+		},
+	})
 	if err != nil {
 		return nil, err
 	}
-	if err := s.own(tree, sf, in); err != nil {
+	stamp := Stamp{Broker: in.Broker, Instance: in.Instance.ID, Operation: in.Instance.Operation.ID}
+	return append([]byte(stamp.String()+"\n"), body...), nil
+}
+
+// finish writes the manifest of the tree that was rendered of documents.
+func (s *service) finish(tree, sf map[string]any, broker string, documents []document) ([]byte, error) {
+	if err := s.own(tree, sf, broker); err != nil {
 		return nil, err
 	}
-	if err := checkReferences(tree); err != nil {
+	if err := checkReferences(tree, documents); err != nil {
 		return nil, err
 	}
 	body, err := emit(tree)
 	if err != nil {
 		return nil, serviceforge.Wrap(err, serviceforge.Internal, "the manifest cannot be written")
 	}
-	stamp := Stamp{Broker: in.Broker, Instance: in.Instance.ID, Operation: in.Instance.Operation.ID}
-	return append([]byte(stamp.String()+"\n"), body...), nil
+	return body, nil
 }
 
 // merge lists the documents; right wins: templates, infrastructure stub, pool
 // stub, the stub of the instance's slot, plan stub, deployment stub. Empty ones
 // are left out. Errors: Unprocessable (the slot is gone from the pool file).
-func (s *service) merge(p *plan, in Input) ([]document, error) {
+func (s *service) merge(p *plan, in Input) (func(deployment string) []document, error) {
 	infrastructure, ok := s.infrastructures[in.Pool.Infrastructure]
 	if !ok {
 		infrastructure = s.infrastructures["default"]
 	}
-	deployment := s.deploymentStub
-	deployment.Data = strings.ReplaceAll(deployment.Data, "NAME", in.Instance.Deployment)
 	slot, ok := in.Pool.Slot(in.Instance.Slot)
 	if !ok && len(in.Pool.Slots) > 0 {
 		return nil, serviceforge.Errorf(serviceforge.Unprocessable, "pool %s has no slot %q", in.Pool.Name, in.Instance.Slot)
 	}
 	stubs := []document{
 		infrastructure, {Name: "pool " + in.Pool.Name, Data: string(in.Pool.Stub)},
-		{Name: "slot " + slot.Name, Data: string(slot.Stub)}, p.stub, deployment,
+		{Name: "slot " + slot.Name, Data: string(slot.Stub)}, p.stub,
 	}
-	out := slices.Clone(s.templates)
-	for _, d := range stubs {
-		if strings.TrimSpace(d.Data) != "" {
-			out = append(out, d)
+	return func(deployment string) []document {
+		last := s.deploymentStub
+		last.Data = strings.ReplaceAll(last.Data, "NAME", deployment)
+		out := slices.Clone(s.templates)
+		for _, d := range append(stubs, last) {
+			if strings.TrimSpace(d.Data) != "" {
+				out = append(out, d)
+			}
 		}
-	}
-	return out, nil
-}
-
-// renderMap renders documents that make a map.
-func renderMap(ctx context.Context, spiff *Spiff, documents []document, sf map[string]any) (map[string]any, error) {
-	result, err := spiff.render(ctx, order{Documents: documents, Values: map[string]any{"sf": sf}})
-	if err != nil {
-		return nil, redact(err, sf["secrets"])
-	}
-	tree, ok := result.(map[string]any)
-	if !ok {
-		return nil, serviceforge.Errorf(serviceforge.Internal, "%s: the result is not a map", documents[0].Name)
-	}
-	return tree, nil
+		return out
+	}, nil
 }
 
 // redact takes secret values out of what Spiff complains about.
@@ -120,23 +119,23 @@ func texts(v any) (out []string) {
 
 // own puts in what the broker alone decides: name, releases, stemcells and the
 // tags that show whose deployment it is.
-func (s *service) own(tree, sf map[string]any, in Input) error {
-	i := &in.Instance
-	if name, given := tree["name"]; given && name != i.Deployment {
-		return serviceforge.Errorf(serviceforge.Internal, "the templates name the deployment otherwise than %s", i.Deployment)
+func (s *service) own(tree, sf map[string]any, broker string) error {
+	instance, _ := sf["instance"].(map[string]any)
+	if name, given := tree["name"]; given && name != instance["deployment"] {
+		return serviceforge.Errorf(serviceforge.Internal, "the templates name the deployment otherwise than %s", instance["deployment"])
 	}
-	tree["name"] = i.Deployment
+	tree["name"] = instance["deployment"]
 	tree["releases"], tree["stemcells"] = sf["releases"], sf["stemcells"]
 	tags := map[string]any{}
 	if given, ok := tree["tags"].(map[string]any); ok {
 		maps.Copy(tags, given)
 	}
-	for name, value := range map[string]string{
-		"serviceforge_broker":       in.Broker,
-		"serviceforge_instance":     i.ID,
-		"serviceforge_service":      i.ServiceID,
-		"serviceforge_organization": i.OrganizationGUID,
-		"serviceforge_space":        i.SpaceGUID,
+	for name, value := range map[string]any{
+		"serviceforge_broker":       broker,
+		"serviceforge_instance":     instance["id"],
+		"serviceforge_service":      instance["service_id"],
+		"serviceforge_organization": instance["organization_guid"],
+		"serviceforge_space":        instance["space_guid"],
 	} {
 		if value != "" {
 			tags[name] = value
@@ -150,8 +149,9 @@ var reference = regexp.MustCompile(`^\(\(!?([A-Za-z0-9_][A-Za-z0-9_-]*)(\.[A-Za-
 
 // checkReferences walks the finished manifest: a director with a config server
 // replaces ((name)) anywhere in it, also by another deployment's secret. Only
-// names declared in its own `variables:` may appear.
-func checkReferences(tree map[string]any) error {
+// names declared in its own `variables:` may appear, and only where a document
+// holds them so: none that was put together.
+func checkReferences(tree map[string]any, documents []document) error {
 	declared := make(map[string]bool)
 	variables, _ := tree["variables"].([]any)
 	for _, v := range variables {
@@ -165,11 +165,19 @@ func checkReferences(tree map[string]any) error {
 		if !strings.Contains(text, "((") {
 			return nil
 		}
-		if m := reference.FindStringSubmatch(text); m != nil && declared[m[1]] {
+		if m := reference.FindStringSubmatch(text); m != nil && declared[m[1]] && written(text, documents) {
 			return nil
 		}
 		return serviceforge.Errorf(serviceforge.Unprocessable,
 			`the manifest holds a reference at %s that is not in its variables`, path)
+	})
+}
+
+// written says whether a document holds the reference itself; Spiff takes the !
+// from ((!name)).
+func written(reference string, documents []document) bool {
+	return slices.ContainsFunc(documents, func(d document) bool {
+		return strings.Contains(d.Data, reference) || strings.Contains(d.Data, "((!"+reference[2:])
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/serviceforge/serviceforge"
 )
@@ -29,6 +30,10 @@ type Spiff struct {
 	program string
 	env     []string
 	slots   chan struct{} // one per core
+
+	plans  plans        // compiled ones
+	always bool         // never use them: for tests
+	runs   atomic.Int64 // of children
 
 	mu       sync.Mutex
 	idle     *child
@@ -112,6 +117,10 @@ func (s *Spiff) Close() error {
 	return nil
 }
 
+// Runs counts how often Spiff was run. A plan that only hands on an instance's
+// values needs one run for all instances on a pool.
+func (s *Spiff) Runs() int64 { return s.runs.Load() }
+
 // take returns the idle child, or a new one.
 func (s *Spiff) take() (*child, error) {
 	s.mu.Lock()
@@ -138,16 +147,29 @@ type document struct {
 type order struct {
 	Documents []document     `json:"documents"`
 	Values    map[string]any `json:"values"`
+	Probe     *probe         `json:"probe,omitempty"`
+}
+
+// probe is the same order with tokens for an instance's values. It is run only
+// if the documents do no more with them than carry them to their places.
+type probe struct {
+	Documents []document     `json:"documents"`
+	Values    map[string]any `json:"values"`
+	Leaves    [][]string     `json:"leaves"` // where tokens are, below sf
+	Token     string         `json:"token"`  // the one within documents; "" = none
 }
 
 // answer is what a child says. Numbers keep their kind: floats have a point.
 type answer struct {
 	Error  string `json:"error,omitempty"`
 	Result any    `json:"result"`
+	// Probe is the probe's result; Impure says why there is none.
+	Probe  any    `json:"probe,omitempty"`
+	Impure string `json:"impure,omitempty"`
 }
 
 // render runs one order to its end or to the end of ctx.
-func (s *Spiff) render(ctx context.Context, o order) (any, error) {
+func (s *Spiff) render(ctx context.Context, o order) (*answer, error) {
 	request, err := json.Marshal(o)
 	if err != nil {
 		return nil, serviceforge.Wrap(err, serviceforge.Internal, "the values of a render cannot be written")
@@ -176,11 +198,12 @@ func (s *Spiff) render(ctx context.Context, o order) (any, error) {
 var errGone = errors.New("spiff ended before it was asked")
 
 // once has one child answer the request.
-func (s *Spiff) once(ctx context.Context, request []byte) (any, error) {
+func (s *Spiff) once(ctx context.Context, request []byte) (*answer, error) {
 	c, err := s.take()
 	if err != nil {
 		return nil, serviceforge.Wrap(err, serviceforge.Unavailable, "the renderer could not be started")
 	}
+	s.runs.Add(1)
 	stop := context.AfterFunc(ctx, func() { _ = c.cmd.Process.Kill() })
 	defer stop()
 	return c.talk(request)
@@ -188,7 +211,7 @@ func (s *Spiff) once(ctx context.Context, request []byte) (any, error) {
 
 // talk sends the request and reads the answer. The request has a line of its
 // own and stdin stays open: its end tells the child that nobody waits any more.
-func (c *child) talk(request []byte) (any, error) {
+func (c *child) talk(request []byte) (*answer, error) {
 	defer c.end()
 	sent := make(chan error, 1)
 	go func() {
@@ -219,7 +242,7 @@ func (c *child) talk(request []byte) (any, error) {
 	if a.Error != "" {
 		return nil, errors.New("spiff: " + a.Error)
 	}
-	return a.Result, nil
+	return &a, nil
 }
 
 // bounded keeps the first limit bytes of what is written to it.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -44,11 +45,7 @@ func SpiffMain(args []string) int {
 		_, _ = io.Copy(io.Discard, in)
 		os.Exit(1)
 	}()
-	var a answer
-	if a.Result, err = o.run(); err != nil {
-		a = answer{Error: err.Error()}
-	}
-	out, err := json.Marshal(a)
+	out, err := json.Marshal(o.answer())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "spiff: the result cannot be written")
 		return 1
@@ -72,14 +69,71 @@ func limitSelf() error {
 	return nil
 }
 
-// run merges the documents. It may end the process: see Spiff.
-func (o order) run() (result any, err error) {
+// answer does what the order says. It may end the process: see Spiff.
+func (o order) answer() (a answer) {
+	var err error
+	if a.Result, err = run(o.Documents, o.Values); err != nil {
+		return answer{Error: err.Error()}
+	}
+	if guarded, changed := guard(o.Values); changed {
+		if other, err := run(o.Documents, guarded.(map[string]any)); err != nil || !reflect.DeepEqual(unguard(other), a.Result) {
+			return answer{Error: "a value that begins with ( was taken for an expression"}
+		}
+	}
+	if o.Probe == nil {
+		return a
+	}
+	nodes, err := read(spiffing.Plain(), o.Probe.Documents)
+	if err == nil { // before the run: a token is a huge number, too
+		a.Impure = impurity(nodes, o.Probe.Leaves, o.Probe.Token)
+	}
+	if err == nil && a.Impure == "" {
+		a.Probe, err = run(o.Probe.Documents, o.Probe.Values)
+	}
+	if err != nil {
+		a.Impure = err.Error()
+	}
+	return a
+}
+
+// opening stands for a value's first parenthesis: Spiff evaluates a result that
+// looks like an expression, also one that a template put together of values.
+const opening = "\ue028"
+
+func guard(v any) (any, bool) {
+	switch v := v.(type) {
+	case string:
+		if rest, ok := strings.CutPrefix(v, "("); ok {
+			return opening + rest, true
+		}
+	case map[string]any:
+		out, changed := make(map[string]any, len(v)), false
+		for key, value := range v {
+			g, c := guard(value)
+			out[key], changed = g, changed || c
+		}
+		return out, changed
+	case []any:
+		out, changed := make([]any, len(v)), false
+		for i, value := range v {
+			g, c := guard(value)
+			out[i], changed = g, changed || c
+		}
+		return out, changed
+	}
+	return v, false
+}
+
+func unguard(v any) any { return substitute(v, strings.NewReplacer(opening, "(")) }
+
+// run merges documents.
+func run(documents []document, given map[string]any) (result any, err error) {
 	defer func() {
 		if p := recover(); p != nil { // Spiff panics on some malformed expressions
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
-	values, err := native(o.Values)
+	values, err := native(given)
 	if err != nil {
 		return nil, err
 	}
@@ -87,14 +141,9 @@ func (o order) run() (result any, err error) {
 	if err != nil {
 		return nil, err
 	}
-	nodes := make([]spiffing.Node, len(o.Documents))
-	for i, d := range o.Documents {
-		if nodes[i], err = s.Unmarshal(d.Name, []byte(d.Data)); err != nil {
-			return nil, fmt.Errorf("%s: %w", d.Name, err)
-		}
-	}
-	if len(nodes) == 0 {
-		return nil, fmt.Errorf("no documents")
+	nodes, err := read(s, documents)
+	if err != nil {
+		return nil, err
 	}
 	node, err := s.Cascade(nodes[0], nodes[1:])
 	if err != nil {
@@ -104,6 +153,19 @@ func (o order) run() (result any, err error) {
 		return nil, err
 	}
 	return portable(result)
+}
+
+func read(s spiffing.Spiff, documents []document) (nodes []spiffing.Node, err error) {
+	if len(documents) == 0 {
+		return nil, fmt.Errorf("no documents")
+	}
+	nodes = make([]spiffing.Node, len(documents))
+	for i, d := range documents {
+		if nodes[i], err = s.Unmarshal(d.Name, []byte(d.Data)); err != nil {
+			return nil, fmt.Errorf("%s: %w", d.Name, err)
+		}
+	}
+	return nodes, nil
 }
 
 // native turns decoded JSON into what Spiff computes with.
