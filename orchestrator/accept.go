@@ -65,7 +65,7 @@ func (e *Engine) wish(r ProvisionRequest) (*serviceforge.Instance, error) {
 	if err := checkObject("parameters", r.Parameters); err != nil {
 		return nil, err
 	}
-	if err := release.CheckParameters(plan, r.Parameters); err != nil {
+	if err := release.CheckParameters(plan, releases.Create, r.Parameters); err != nil {
 		return nil, err
 	}
 	now := e.Now().UTC()

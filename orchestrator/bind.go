@@ -54,8 +54,12 @@ func (e *Engine) bindingWish(r BindRequest, i *serviceforge.Instance) (*servicef
 	if err := checkObject("parameters", r.Parameters); err != nil {
 		return nil, err
 	}
-	if !empty(r.Parameters) {
-		return nil, serviceforge.Errorf(serviceforge.Invalid, "plan %s takes no parameters for a binding", plan.Name)
+	release, err := e.release(i.Release)
+	if err != nil {
+		return nil, err
+	}
+	if err := release.CheckParameters(plan, releases.Bind, r.Parameters); err != nil {
+		return nil, err
 	}
 	if i.State != serviceforge.Running || i.Busy() && i.Operation.Kind != serviceforge.Repair {
 		return nil, serviceforge.Errorf(serviceforge.NotReady, "Service Instance not ready for binding; state %s", i.State)

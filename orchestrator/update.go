@@ -8,6 +8,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/catalog"
+	"github.com/serviceforge/serviceforge/releases"
 )
 
 func (e *Engine) update(ctx context.Context, r UpdateRequest) (Accepted, error) {
@@ -79,7 +80,10 @@ func (e *Engine) updateWish(r UpdateRequest, i *serviceforge.Instance) (servicef
 	if err != nil {
 		return wish, err
 	}
-	return wish, release.CheckParameters(plan, json.RawMessage(wish.Parameters.Reveal()))
+	if err := release.CheckParameters(plan, releases.Update, r.Parameters); err != nil {
+		return wish, err
+	}
+	return wish, release.CheckParameters(plan, releases.Whole, json.RawMessage(wish.Parameters.Reveal()))
 }
 
 // merged puts the members of changes over those of an instance's parameters.

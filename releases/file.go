@@ -37,12 +37,12 @@ type fileService struct {
 	BOSHRelease          fileBOSH       `yaml:"bosh_release"`
 
 	Secrets     map[string]secretSpec `yaml:"secrets"`
-	Parameters  map[string]parameter  `yaml:"parameters"`
-	Facts       map[string]factSpec   `yaml:"facts"`
-	Credentials snippet               `yaml:"credentials"`
-	Users       snippet               `yaml:"users"`
-	Maintenance fileMaintenance       `yaml:"maintenance_info"`
-	Plans       []filePlan            `yaml:"plans"`
+	fileInput   `yaml:",inline"`
+	Facts       map[string]factSpec `yaml:"facts"`
+	Credentials snippet             `yaml:"credentials"`
+	Users       snippet             `yaml:"users"`
+	Maintenance fileMaintenance     `yaml:"maintenance_info"`
+	Plans       []filePlan          `yaml:"plans"`
 }
 
 type fileBOSH struct {
@@ -79,21 +79,21 @@ type factSpec struct {
 }
 
 type filePlan struct {
-	ID                     string               `yaml:"id"`
-	Name                   string               `yaml:"name"`
-	Description            string               `yaml:"description"`
-	Free                   *bool                `yaml:"free"`
-	Bindable               *bool                `yaml:"bindable"`
-	PlanUpdateable         *bool                `yaml:"plan_updateable"`
-	UpdateTo               []string             `yaml:"update_to"` // names of plans; absent = all
-	Maintenance            fileMaintenance      `yaml:"maintenance_info"`
-	Metadata               map[string]any       `yaml:"metadata"`
-	MaximumPollingDuration time.Duration        `yaml:"maximum_polling_duration"`
-	Deadline               time.Duration        `yaml:"deadline"`
-	Pools                  poolRule             `yaml:"pools"`
-	PoolParameter          bool                 `yaml:"pool_parameter"`
-	Parameters             map[string]parameter `yaml:"parameters"`
-	Costs                  serviceforge.Costs   `yaml:"costs"`
+	ID                     string          `yaml:"id"`
+	Name                   string          `yaml:"name"`
+	Description            string          `yaml:"description"`
+	Free                   *bool           `yaml:"free"`
+	Bindable               *bool           `yaml:"bindable"`
+	PlanUpdateable         *bool           `yaml:"plan_updateable"`
+	UpdateTo               []string        `yaml:"update_to"` // names of plans; absent = all
+	Maintenance            fileMaintenance `yaml:"maintenance_info"`
+	Metadata               map[string]any  `yaml:"metadata"`
+	MaximumPollingDuration time.Duration   `yaml:"maximum_polling_duration"`
+	Deadline               time.Duration   `yaml:"deadline"`
+	Pools                  poolRule        `yaml:"pools"`
+	PoolParameter          bool            `yaml:"pool_parameter"`
+	fileInput              `yaml:",inline"`
+	Costs                  serviceforge.Costs `yaml:"costs"`
 	Needs                  struct {
 		VMTypes   []string `yaml:"vm_types"`
 		DiskTypes []string `yaml:"disk_types"`
@@ -137,7 +137,9 @@ func (p *filePlan) rule() catalog.PoolRule {
 }
 
 // poolParameter is the parameter of plans with pool_parameter.
-var poolParameter = parameter{Type: "string", Description: "the infrastructure pool to use", Pattern: "^[a-z0-9][-a-z0-9_]{0,62}$"}
+var poolParameter = fileParameter{
+	"type": "string", "description": "the infrastructure pool to use", "pattern": "^[a-z0-9][-a-z0-9_]{0,62}$", "on": []any{string(Create)},
+}
 
 // snippet is a Spiff document inside service.yml: a map, or a text that holds one.
 type snippet struct {

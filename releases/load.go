@@ -41,11 +41,11 @@ type service struct {
 	secretRank []string         // secrets in the order in which they can be made
 }
 
-// plan is one plan with its stub and parameters.
+// plan is one plan with its stub and the schemas of its parameters.
 type plan struct {
 	catalog.Plan
-	stub       document
-	parameters map[string]parameter
+	stub    document
+	schemas map[Call]*schema
 }
 
 var (
@@ -229,26 +229,11 @@ func (s *service) loadFacts() error {
 }
 
 func (s *service) loadPlans(f *fileService) error {
-	if err := checkParameters("parameters", f.Parameters); err != nil {
-		return err
-	}
 	s.plans = make(map[string]*plan)
 	for _, p := range f.Plans {
-		parameters := make(map[string]parameter, len(f.Parameters)+len(p.Parameters))
-		for name, spec := range f.Parameters {
-			parameters[name] = spec
-		}
-		for name, spec := range p.Parameters {
-			parameters[name] = spec
-		}
-		if err := checkParameters("plan "+p.Name+": parameters", p.Parameters); err != nil {
-			return err
-		}
-		if _, taken := parameters[catalog.PoolParameter]; p.PoolParameter && taken {
-			return invalid("plan %s: pool_parameter and a parameter named %s exclude each other", p.Name, catalog.PoolParameter)
-		}
-		if p.PoolParameter {
-			parameters[catalog.PoolParameter] = poolParameter
+		schemas, err := p.schemas(f)
+		if err != nil {
+			return serviceforge.Wrap(err, serviceforge.Invalid, "plan %s: %s", p.Name, serviceforge.MessageOf(err))
 		}
 		if err := p.Costs.Check(); err != nil {
 			return invalid("plan %s: costs: %s", p.Name, serviceforge.MessageOf(err))
@@ -257,26 +242,34 @@ func (s *service) loadPlans(f *fileService) error {
 		if err != nil {
 			return err
 		}
-		schema, err := schemaOf(parameters)
-		if err != nil {
-			return err
-		}
 		successors, err := f.successors(&p)
 		if err != nil {
 			return err
 		}
-		made := &plan{stub: stub, parameters: parameters, Plan: catalog.Plan{
+		made := &plan{stub: stub, schemas: schemas, Plan: catalog.Plan{
 			ID: p.ID, Name: p.Name, Description: p.Description, Free: p.Free, Bindable: p.Bindable, Metadata: p.Metadata,
 			PlanUpdateable: p.PlanUpdateable, UpdateTo: successors,
 			MaintenanceInfo:        catalog.MaintenanceInfo(cmp.Or(p.Maintenance, f.Maintenance)),
 			MaximumPollingDuration: p.MaximumPollingDuration, Deadline: p.Deadline, Pools: p.rule(), Costs: p.Costs,
 			Needs:   catalog.Needs{VMTypes: p.Needs.VMTypes, DiskTypes: p.Needs.DiskTypes, Stemcells: s.operatingSystems()},
-			Schemas: catalog.Schemas{Create: schema, Bind: noParameters},
+			Schemas: catalog.Schemas{Create: schemas[Create].text, Update: schemas[Update].text, Bind: schemas[Bind].text},
 		}}
 		s.plans[p.ID] = made
 		s.offering.Plans = append(s.offering.Plans, made.Plan)
 	}
 	return nil
+}
+
+// schemas makes the plan's schemas, of its own words and the service's.
+func (p *filePlan) schemas(f *fileService) (map[Call]*schema, error) {
+	input := p.over(f.fileInput)
+	if p.PoolParameter {
+		if _, taken := input.Parameters[catalog.PoolParameter]; taken || input.Schemas.Create != nil {
+			return nil, invalid("pool_parameter, and a parameter named %s or schemas.create, exclude each other", catalog.PoolParameter)
+		}
+		input.Parameters[catalog.PoolParameter] = poolParameter
+	}
+	return input.compile()
 }
 
 // successors returns the ids of the plans that a plan names in update_to; nil

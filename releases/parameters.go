@@ -7,212 +7,247 @@ import (
 	"io"
 	"maps"
 	"math/big"
-	"regexp"
 	"slices"
+	"strconv"
 	"strings"
-	"unicode/utf8"
 
-	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/catalog"
 )
 
-// parameter is one parameter that a developer may set at create: a small part
-// of JSON Schema.
-type parameter struct {
-	Type        string   `yaml:"type"` // string, integer, number or boolean
-	Description string   `yaml:"description"`
-	Default     any      `yaml:"default"`
-	Enum        []any    `yaml:"enum"`
-	Pattern     string   `yaml:"pattern"` // RE2, searched as JSON Schema does: anchor it
-	MaxLength   *int     `yaml:"maxLength"`
-	Minimum     *float64 `yaml:"minimum"`
-	Maximum     *float64 `yaml:"maximum"`
+// Call is a request that carries parameters.
+type Call string
+
+// The calls, each with a schema of its own.
+const (
+	Create Call = "create"
+	Update Call = "update" // what is given is put over what the instance has
+	Bind   Call = "bind"
+	// Whole is no call: all parameters that an instance has, after updates too.
+	Whole Call = "whole"
+)
+
+// fileParameter is a parameter in service.yml: a JSON Schema, and `on`.
+type fileParameter = map[string]any
+
+// fileSchemas are whole JSON Schemas, instead of parameters one by one.
+type fileSchemas struct {
+	Create map[string]any `yaml:"create"`
+	Update map[string]any `yaml:"update"`
+	Bind   map[string]any `yaml:"bind"`
 }
 
-const draft04 = "http://json-schema.org/draft-04/schema#"
+// fileInput is what service and plans say of parameters.
+type fileInput struct {
+	Parameters        map[string]fileParameter `yaml:"parameters"`
+	BindingParameters map[string]fileParameter `yaml:"binding_parameters"`
+	Schemas           fileSchemas              `yaml:"schemas"`
+}
 
-// noParameters is the schema of a call that takes none.
-var noParameters = json.RawMessage(`{"$schema":"` + draft04 + `","additionalProperties":false,"properties":{},"type":"object"}`)
-
-func checkParameters(what string, specs map[string]parameter) error {
-	for name, p := range specs {
-		if err := p.checkSpec(); err != nil {
-			return invalid("%s.%s: %s", what, name, err)
+// over returns the service's words with the plan's over them.
+func (f fileInput) over(service fileInput) fileInput {
+	out := fileInput{Parameters: map[string]fileParameter{}, BindingParameters: map[string]fileParameter{}, Schemas: service.Schemas}
+	maps.Copy(out.Parameters, service.Parameters)
+	maps.Copy(out.Parameters, f.Parameters)
+	maps.Copy(out.BindingParameters, service.BindingParameters)
+	maps.Copy(out.BindingParameters, f.BindingParameters)
+	for _, s := range []struct{ own, of *map[string]any }{
+		{&f.Schemas.Create, &out.Schemas.Create}, {&f.Schemas.Update, &out.Schemas.Update}, {&f.Schemas.Bind, &out.Schemas.Bind},
+	} {
+		if *s.own != nil {
+			*s.of = *s.own
 		}
 	}
-	return nil
+	return out
 }
 
-func (p parameter) checkSpec() error {
-	switch p.Type {
-	case "string":
-		if p.Enum == nil && p.Pattern == "" && p.MaxLength == nil {
-			return fmt.Errorf("a string needs pattern, enum or maxLength")
+// compile makes the schema of each call.
+func (f fileInput) compile() (map[Call]*schema, error) {
+	documents := map[Call]map[string]any{Create: f.Schemas.Create, Update: f.Schemas.Update, Bind: f.Schemas.Bind}
+	for call, parameters := range map[Call]map[string]fileParameter{
+		Create: f.Parameters, Update: f.Parameters, Bind: f.BindingParameters,
+	} {
+		if documents[call] != nil {
+			if len(parameters) > 0 {
+				return nil, invalid("schemas.%s and parameters exclude each other", call)
+			}
+			if err := refuseTypos("schemas."+string(call), documents[call]); err != nil {
+				return nil, err
+			}
+			continue
 		}
-	case "integer", "number", "boolean":
-	default:
-		return fmt.Errorf("type must be string, integer, number or boolean")
+		properties, err := propertiesOf(call, parameters)
+		if err != nil {
+			return nil, err
+		}
+		documents[call] = map[string]any{"properties": properties}
 	}
-	if _, err := regexp.Compile(p.Pattern); err != nil {
-		return fmt.Errorf("pattern: %w", err)
+	documents[Whole] = whole(documents[Create], documents[Update])
+	out := map[Call]*schema{}
+	for _, call := range []Call{Create, Update, Bind, Whole} {
+		var err error
+		if out[call], err = newSchema("the schema of "+string(call), documents[call]); err != nil {
+			return nil, err
+		}
 	}
-	if p.Default == nil {
-		return nil
-	}
-	def, err := plain(p.Default)
-	if err != nil {
-		return err
-	}
-	if complaint := p.complain(def); complaint != "" {
-		return fmt.Errorf("the default %s", complaint)
-	}
-	return nil
+	return out, nil
 }
 
-// CheckParameters checks what the platform sent (a JSON object or nothing)
-// against the plan's schema, in memory. Errors: Invalid.
-func (r *Release) CheckParameters(p catalog.Plan, params json.RawMessage) error {
+// whole makes the schema of all parameters: what may be given at creation, and
+// what updates may add.
+func whole(create, update map[string]any) map[string]any {
+	out := maps.Clone(create)
+	for _, table := range []string{"properties", "definitions", "$defs"} {
+		both := map[string]any{}
+		for _, document := range []map[string]any{update, create} {
+			if members, ok := document[table].(map[string]any); ok {
+				maps.Copy(both, members)
+			}
+		}
+		if len(both) > 0 {
+			out[table] = both
+		}
+	}
+	return out
+}
+
+// propertiesOf checks parameters given one by one and returns those of a call.
+func propertiesOf(call Call, parameters map[string]fileParameter) (map[string]any, error) {
+	properties := map[string]any{}
+	for _, name := range slices.Sorted(maps.Keys(parameters)) {
+		property := maps.Clone(parameters[name])
+		taken, err := takenBy(call, property["on"])
+		if err != nil {
+			return nil, invalid("parameters.%s: %s", name, err)
+		}
+		delete(property, "on")
+		if err := refuseTypos("parameters."+name, property); err != nil {
+			return nil, err
+		}
+		if property["type"] == "string" && !slices.ContainsFunc([]string{"enum", "const", "pattern", "maxLength", "format"},
+			func(bound string) bool { return property[bound] != nil }) {
+			return nil, invalid("parameters.%s: a string needs pattern, enum or maxLength", name)
+		}
+		if taken {
+			properties[name] = property
+		}
+	}
+	return properties, nil
+}
+
+// takenBy reads `on`: a list of create and update; absent = both.
+func takenBy(call Call, on any) (bool, error) {
+	if on == nil || call == Bind {
+		return true, nil
+	}
+	list, _ := on.([]any)
+	for _, item := range list {
+		if item != string(Create) && item != string(Update) {
+			list = nil
+		}
+	}
+	if len(list) == 0 {
+		return false, fmt.Errorf("on must be a list of create and update")
+	}
+	return slices.Contains(list, any(string(call))), nil
+}
+
+// CheckParameters checks what came with a call (a JSON object or nothing)
+// against the plan's schema for it, in memory. Errors: Invalid, with the path.
+func (r *Release) CheckParameters(p catalog.Plan, call Call, params json.RawMessage) error {
 	for _, s := range r.services {
 		if found := s.plans[p.ID]; found != nil {
 			given, err := objectOf(params)
 			if err != nil {
 				return err
 			}
-			return found.check(given)
+			return found.check(call, given)
 		}
 	}
 	return invalid("unknown plan %q", p.ID)
 }
 
-func (p *plan) check(given map[string]any) error {
+func (p *plan) check(call Call, given map[string]any) error {
 	if err := RefuseReferences("parameter", given); err != nil {
 		return err
 	}
-	for _, name := range slices.Sorted(maps.Keys(given)) {
-		spec, ok := p.parameters[name]
-		if !ok {
-			return invalid("parameter %.64q is not known%s", name, p.allowed())
+	if err := refuseUnfit("", given); err != nil {
+		return err
+	}
+	s := p.schemas[call]
+	if err := s.check.Validate(given); err != nil {
+		return invalid("%s", s.complaint(err))
+	}
+	return nil
+}
+
+// filled returns the given parameters with the plan's defaults.
+func (p *plan) filled(given map[string]any) map[string]any {
+	out := map[string]any{}
+	for _, name := range p.schemas[Whole].names {
+		out[name] = p.schemas[Whole].defaults[name]
+	}
+	for name, v := range given {
+		out[name] = decimal(v)
+	}
+	return out
+}
+
+// decimal writes whole numbers without point and exponent: 1e3 and 1000.0 are
+// integers to JSON Schema, but a manifest reads them as fractions.
+func decimal(v any) any {
+	switch v := v.(type) {
+	case json.Number:
+		if r, ok := new(big.Rat).SetString(v.String()); ok && r.IsInt() && r.Num().IsInt64() {
+			return json.Number(r.Num().String())
 		}
-		if complaint := spec.complain(given[name]); complaint != "" {
-			return invalid("parameter %s %s", name, complaint)
+	case []any:
+		out := make([]any, len(v))
+		for i, item := range v {
+			out[i] = decimal(item)
+		}
+		return out
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for key, item := range v {
+			out[key] = decimal(item)
+		}
+		return out
+	}
+	return v
+}
+
+// refuseUnfit refuses what no schema speaks of: control characters, which break
+// out of a line of a configuration file, and numbers that a manifest cannot hold.
+func refuseUnfit(where string, v any) error {
+	switch v := v.(type) {
+	case string:
+		if strings.ContainsFunc(v, func(r rune) bool { return r < 0x20 || r == 0x7f }) {
+			return invalid("parameter %s must not hold control characters", where)
+		}
+	case json.Number:
+		if f, err := strconv.ParseFloat(v.String(), 64); len(v) > 32 || err != nil || f == 0 && strings.ContainsAny(mantissa(v), "123456789") {
+			return invalid("parameter %s has too many digits", where)
+		}
+	case []any:
+		for i, item := range v {
+			if err := refuseUnfit(where+"."+itoa(i), item); err != nil {
+				return err
+			}
+		}
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			if err := refuseUnfit(strings.TrimPrefix(where+"."+fmt.Sprintf("%.64s", key), "."), v[key]); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func (p *plan) allowed() string {
-	if len(p.parameters) == 0 {
-		return "; this plan takes none"
-	}
-	return "; allowed: " + strings.Join(slices.Sorted(maps.Keys(p.parameters)), ", ")
-}
-
-// complain says what is wrong with a value, or "". It never repeats the value.
-func (p parameter) complain(v any) string {
-	switch v := v.(type) {
-	case string:
-		return p.complainText(v)
-	case bool:
-		if p.Type != "boolean" {
-			return "must be of type " + p.Type
-		}
-	case json.Number:
-		return p.complainNumber(v)
-	default:
-		return "must be of type " + p.Type
-	}
-	return ""
-}
-
-func (p parameter) complainText(v string) string {
-	switch {
-	case p.Type != "string":
-		return "must be of type " + p.Type
-	case p.Enum != nil && !slices.Contains(p.Enum, any(v)):
-		return fmt.Sprintf("must be one of %v", p.Enum)
-	case p.MaxLength != nil && utf8.RuneCountInString(v) > *p.MaxLength:
-		return fmt.Sprintf("must not be longer than %d characters", *p.MaxLength)
-	case p.Pattern != "" && !regexp.MustCompile(p.Pattern).MatchString(v):
-		return "must match " + p.Pattern
-	case strings.ContainsFunc(v, func(r rune) bool { return r < 0x20 || r == 0x7f }):
-		return "must not hold control characters"
-	}
-	return ""
-}
-
-func (p parameter) complainNumber(v json.Number) string {
-	if p.Type != "integer" && p.Type != "number" {
-		return "must be of type " + p.Type
-	}
-	if len(v) > 32 {
-		return "has too many digits"
-	}
-	f, _, err := big.ParseFloat(v.String(), 10, 128, big.ToNearestEven)
-	if err != nil {
-		return "must be a number"
-	}
-	if _, err := v.Int64(); p.Type == "integer" && err != nil {
-		return "must be an integer of at most 64 bits"
-	}
-	switch {
-	case p.Minimum != nil && f.Cmp(big.NewFloat(*p.Minimum)) < 0:
-		return fmt.Sprintf("must be at least %s", number(*p.Minimum))
-	case p.Maximum != nil && f.Cmp(big.NewFloat(*p.Maximum)) > 0:
-		return fmt.Sprintf("must be at most %s", number(*p.Maximum))
-	case p.Enum != nil && !slices.ContainsFunc(p.Enum, func(e any) bool { return fmt.Sprint(e) == v.String() }):
-		return fmt.Sprintf("must be one of %v", p.Enum)
-	}
-	return ""
-}
-
-// filled returns the given parameters with the plan's defaults.
-func (p *plan) filled(given map[string]any) (map[string]any, error) {
-	out := make(map[string]any, len(p.parameters))
-	for name, spec := range p.parameters {
-		v, err := plain(spec.Default)
-		if err != nil {
-			return nil, err
-		}
-		out[name] = v
-	}
-	maps.Copy(out, given)
-	return out, nil
-}
-
-// schemaOf writes parameters as a JSON Schema draft-04 document.
-func schemaOf(specs map[string]parameter) (json.RawMessage, error) {
-	properties := make(map[string]any, len(specs))
-	for name, p := range specs {
-		property := map[string]any{"type": p.Type}
-		for key, value := range map[string]any{"description": p.Description, "pattern": p.Pattern} {
-			if value != "" {
-				property[key] = value
-			}
-		}
-		if p.Default != nil {
-			property["default"] = p.Default
-		}
-		if p.Enum != nil {
-			property["enum"] = p.Enum
-		}
-		if p.MaxLength != nil {
-			property["maxLength"] = *p.MaxLength
-		}
-		if p.Minimum != nil {
-			property["minimum"] = json.Number(number(*p.Minimum))
-		}
-		if p.Maximum != nil {
-			property["maximum"] = json.Number(number(*p.Maximum))
-		}
-		properties[name] = property
-	}
-	text, err := json.Marshal(map[string]any{
-		"$schema": draft04, "type": "object", "additionalProperties": false, "properties": properties,
-	})
-	if err != nil {
-		return nil, invalid("parameters cannot be written as a JSON Schema")
-	}
-	return text, nil
+// mantissa is a number's text before its exponent.
+func mantissa(n json.Number) string {
+	digits, _, _ := strings.Cut(strings.ToLower(n.String()), "e")
+	return digits
 }
 
 // RefuseReferences refuses any string in v (decoded JSON) that holds "((":
@@ -262,22 +297,4 @@ func objectOf(text []byte) (map[string]any, error) {
 		return nil, invalid("parameters must be one JSON object")
 	}
 	return out, nil
-}
-
-// plain turns a value read from YAML into what JSON decoding gives.
-func plain(v any) (any, error) {
-	text, err := json.Marshal(v)
-	if err != nil {
-		return nil, serviceforge.Wrap(err, serviceforge.Invalid, "a value cannot be written as JSON")
-	}
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.UseNumber()
-	var out any
-	err = dec.Decode(&out)
-	return out, err
-}
-
-// number writes a bound without an exponent.
-func number(f float64) string {
-	return new(big.Float).SetFloat64(f).Text('f', -1)
 }

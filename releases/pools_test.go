@@ -47,10 +47,10 @@ func TestThePoolParameterIsInTheSchema(t *testing.T) {
 	if !strings.Contains(string(plan.Schemas.Create), `"pool"`) {
 		t.Errorf("schema: %s", plan.Schemas.Create)
 	}
-	if err := r.CheckParameters(plan, json.RawMessage(`{"pool": "lab-2"}`)); err != nil {
+	if err := r.CheckParameters(plan, releases.Create, json.RawMessage(`{"pool": "lab-2"}`)); err != nil {
 		t.Error(err)
 	}
-	if err := r.CheckParameters(plan, json.RawMessage(`{"pool": "LAB"}`)); serviceforge.CodeOf(err) != serviceforge.Invalid {
+	if err := r.CheckParameters(plan, releases.Create, json.RawMessage(`{"pool": "LAB"}`)); serviceforge.CodeOf(err) != serviceforge.Invalid {
 		t.Errorf("got %v", err)
 	}
 }

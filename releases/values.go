@@ -51,11 +51,7 @@ func (s *service) values(p *plan, in Input) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.check(given); err != nil {
-		return nil, err
-	}
-	params, err := p.filled(given)
-	if err != nil {
+	if err := p.check(Whole, given); err != nil {
 		return nil, err
 	}
 	secrets, err := objectOf([]byte(i.Secrets.Reveal()))
@@ -79,7 +75,7 @@ func (s *service) values(p *plan, in Input) (map[string]any, error) {
 			"vm_extensions": list(in.Pool.VMExtensions), "stemcells": table(in.Pool.Stemcells), "tags": table(in.Pool.Tags),
 			"slot": i.Slot,
 		},
-		"params": params, "secrets": secrets,
+		"params": p.filled(given), "secrets": secrets,
 		"releases": s.pinnedReleases(in.Versions), "stemcells": stemcells,
 		"first": in.First,
 	}
