@@ -47,6 +47,9 @@ type operation struct {
 	Step  serviceforge.Step           `json:"step"`
 	Stage string                      `json:"stage,omitempty"`
 	Node  string                      `json:"node,omitempty"`
+	// Place is where it stands in its director's line, of as many as are Waiting.
+	Place   int `json:"place,omitempty"`
+	Waiting int `json:"waiting,omitempty"`
 }
 
 func newShown(i *serviceforge.Instance, p orchestrator.Progress, offering, plan string) shown {
@@ -58,7 +61,7 @@ func newShown(i *serviceforge.Instance, p orchestrator.Progress, offering, plan 
 		State:             i.State,
 		Service:           offering,
 		Plan:              plan,
-		Operation:         operation{Kind: p.Kind, State: p.State, Step: p.Step, Stage: p.Stage, Node: p.Node},
+		Operation:         operation{Kind: p.Kind, State: p.State, Step: p.Step, Stage: p.Stage, Node: p.Node, Place: p.Place, Waiting: p.Waiting},
 		Description:       p.Description,
 		Percent:           p.Percent,
 		Pool:              i.Pool,

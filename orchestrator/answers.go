@@ -94,7 +94,7 @@ var waitingFor = map[serviceforge.Step]struct {
 	text    string
 }{
 	serviceforge.Accepted:  {0, "Accepted"},
-	serviceforge.Placed:    {2, "Waiting for a free worker of the infrastructure"},
+	serviceforge.Placed:    {2, "Waiting for a worker of the director"},
 	serviceforge.Leaving:   {3, "There is no room where it was tried; looking elsewhere"},
 	serviceforge.Rendered:  {4, "Asking the infrastructure"},
 	serviceforge.Submitted: {5, "The infrastructure is at work"},
@@ -104,11 +104,34 @@ var waitingFor = map[serviceforge.Step]struct {
 func (e *Engine) describeRunning(s *store.Summary, p *Progress) {
 	at := e.progress.ask(s.ID, s.OperationID, waitingFor[s.Step].percent)
 	p.Percent, p.Description = at.percent, waitingFor[s.Step].text
-	if s.Step != serviceforge.Submitted || at.stage == "" {
-		return
+	switch s.Step {
+	case serviceforge.Accepted, serviceforge.Placed:
+		if line := e.lines.place(s.OperationID); line.place > 0 {
+			p.Place, p.Waiting = line.place, line.of
+			p.Description, p.RetryAfter = line.words(), askIn(line.in)
+		}
+	case serviceforge.Submitted:
+		told, known := e.lines.task(s.Pool, s.OperationID)
+		if p.RetryAfter = askIn(told.Left); known && e.leading.Load() == nil {
+			at = e.progress.learn(s.ID, s.OperationID, told)
+		}
+		if at.stage != "" {
+			p.Stage, p.Node, p.Percent = at.stage, at.node, at.percent
+			p.Description = fmt.Sprintf("%s: %s (%d %%)", p.Stage, p.Node, p.Percent)
+		}
 	}
-	p.Stage, p.Node = at.stage, at.node
-	p.Description = fmt.Sprintf("%s: %s (%d %%)", p.Stage, p.Node, p.Percent)
+}
+
+// words tells where somebody waits, and for how long.
+func (s *standingInLine) words() string {
+	where := fmt.Sprintf("%s of %d in line", ordinal(s.place), s.of)
+	switch {
+	case s.trouble:
+		return "Waiting until the infrastructure is well again: " + where
+	case s.in > 0:
+		where += ", " + about(s.in)
+	}
+	return "Waiting for a worker of the director: " + where
 }
 
 // AwaitProgress returns as soon as the answer to a poll differs from last, or
@@ -117,6 +140,7 @@ func (e *Engine) AwaitProgress(ctx context.Context, c Caller, instanceID, operat
 	for {
 		change := e.progress.change()
 		now, err := e.lastOperation(ctx, c, instanceID, operation)
+		last.RetryAfter = now.RetryAfter // no news by itself
 		if err != nil || now != last || ctx.Err() != nil {
 			return now, err
 		}

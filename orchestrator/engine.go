@@ -59,6 +59,7 @@ type Options struct {
 type Engine struct {
 	Options
 	progress *progressBoard
+	lines    toldBoard
 	gate     *gate
 	leading  atomic.Pointer[leader] // nil = another replica leads
 }
@@ -84,6 +85,8 @@ func (e *Engine) Run(ctx context.Context) {
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	beside.Go(func() { e.announce(ctx) })
+	beside.Go(func() { e.hear(ctx) })
+	beside.Go(func() { e.reportLooks(ctx) })
 	beside.Go(func() { e.Store.FollowSwitch(ctx, e.gate.set) })
 	for ctx.Err() == nil {
 		term, err := e.Store.Lead(ctx, e.Name)
@@ -119,6 +122,7 @@ func (e *Engine) lead(ctx context.Context, term *store.Term) {
 	defer cancel()
 	l := newLeader(e, term.Number)
 	l.restoreBreakers(ctx)
+	l.restoreTold(ctx)
 	e.leading.Store(l)
 	defer e.leading.Store(nil)
 	var all sync.WaitGroup
@@ -131,9 +135,11 @@ func (e *Engine) lead(ctx context.Context, term *store.Term) {
 	})
 	for _, p := range l.pollers {
 		all.Go(func() { p.run(ctx) })
+		all.Go(func() { p.tell(ctx) })
 	}
 	all.Go(func() { l.follow(ctx) })
 	all.Go(func() { l.look(ctx) })
+	all.Go(func() { l.hearLooks(ctx) })
 	all.Go(func() { l.keepBreakers(ctx) })
 	for range workers {
 		all.Go(func() { l.work(ctx) })

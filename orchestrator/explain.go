@@ -27,8 +27,7 @@ type Explanation struct {
 // are repaired.
 const updateAgain = "ask for the update again"
 
-// Explain tells where an instance stands and why. It asks no director. What
-// only the leader knows (the place in the line) other replicas do not tell.
+// Explain tells where an instance stands and why. It asks no director.
 // Errors: Invalid, NotFound, Unavailable.
 func (e *Engine) Explain(ctx context.Context, c Caller, instanceID string) (Explanation, error) {
 	i, err := e.visible(ctx, c, instanceID)
@@ -78,7 +77,7 @@ func (e *Engine) waitsFor(i *serviceforge.Instance, x *Explanation) {
 	pool := e.lineOf(i)
 	inLine := o.Step == serviceforge.Placed || o.Step == serviceforge.Accepted && i.Pool == "" && pool != ""
 	if b := x.Breaker; b != nil && inLine {
-		x.Position = e.position(i)
+		x.Position = e.lines.place(o.ID).place
 		x.Waits = fmt.Sprintf("pool %s: %s; its deadline stands still since %s", pool, stateOf(b), b.Since.Format(time.RFC3339))
 		return
 	}
@@ -91,7 +90,7 @@ func (e *Engine) waitsFor(i *serviceforge.Instance, x *Explanation) {
 	case o.Step == serviceforge.Accepted && o.Superseded.Task != 0:
 		x.Waits = fmt.Sprintf("the end of task %d of the operation it took over", o.Superseded.Task)
 	case inLine:
-		x.Position = e.position(i)
+		x.Position = e.lines.place(o.ID).place
 		x.Waits = "a free worker of pool " + pool
 	case o.Step == serviceforge.Accepted:
 		x.Waits = "the engine"
@@ -112,25 +111,8 @@ func stateOf(b *store.Breaker) string {
 	return "its infrastructure fails, one deploy at a time is tried"
 }
 
-// position is an instance's place in its pool's line, from 1; 0 where it is not
-// in it, or where this replica does not lead.
-func (e *Engine) position(i *serviceforge.Instance) int {
-	l := e.leading.Load()
-	if l == nil {
-		return 0
-	}
-	p, err := l.poller(e.lineOf(i))
-	if err != nil {
-		return 0
-	}
-	return p.position(i.ID)
-}
-
-// lineOf is the pool that the instance is in, or in whose line it stands; ""
-// where no record says and this replica does not lead.
+// lineOf is the pool that the instance is in, or in whose line it stands; "" =
+// it was not told yet.
 func (e *Engine) lineOf(i *serviceforge.Instance) string {
-	if l := e.leading.Load(); l != nil {
-		return cmp.Or(i.Pool, l.promises.pool(i.ID))
-	}
-	return i.Pool
+	return cmp.Or(i.Pool, e.lines.place(i.Operation.ID).pool)
 }

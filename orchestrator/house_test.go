@@ -1,6 +1,7 @@
 package orchestrator_test
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -101,8 +102,8 @@ type house struct {
 	*orchestrator.Engine
 }
 
-// engine is the engine that runs, as far as one does: it knows the line.
-func (h *house) engine() *orchestrator.Engine { return h.last }
+// engine is the one that was started last, if one was: it hears what is told.
+func (h *house) engine() *orchestrator.Engine { return cmp.Or(h.last, h.Engine) }
 
 func newHouse(t *testing.T) *house {
 	t.Helper()

@@ -281,7 +281,10 @@ func TestNewInstancesAvoidAPoolWhoseBreakerIsOpen(t *testing.T) {
 	}
 	away.Store(false)
 	h.until("a", first.Operation, serviceforge.Succeeded)
-	h.awaits("a", func(orchestrator.Explanation) bool { open, err := h.last.Breakers(t.Context()); return err == nil && len(open) == 0 })
+	h.awaits("a", func(orchestrator.Explanation) bool {
+		open, err := h.last.Breakers(t.Context())
+		return err == nil && len(open) == 0
+	})
 	h.until("d", h.create("d").Operation, serviceforge.Succeeded)
 	if i, err := h.Instance(t.Context(), cc, "d"); err != nil || i.Pool != "gold" {
 		t.Errorf("d is in %s though gold is back, %v", i.Pool, err)

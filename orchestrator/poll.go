@@ -26,13 +26,16 @@ type poller struct {
 	kept     store.Breaker // what of it is stored; of keepBreakers only
 	pace     pace
 	wake     chan struct{} // holds one token when something is expected
+	news     chan struct{} // holds one token when there may be something to tell
+	restored store.Told    // what was told last, by whichever leader
 
 	mu       sync.Mutex
-	inFlight map[string]struct{} // instances that hold one of the pool's slots
-	line     *line               // instances that wait for a slot
-	expected map[int]string      // unfinished task -> instance
-	live     map[int]Task        // what the last list said of them
-	results  map[int]outcome     // ended tasks nobody has asked for yet
+	inFlight map[string]flight // by instance: who holds one of the pool's slots
+	line     *line             // instances that wait for a slot
+	took     durations         // of tasks
+	expected map[int]string    // unfinished task -> instance
+	live     map[int]Task      // what the last list said of them
+	results  map[int]outcome   // ended tasks nobody has asked for yet
 }
 
 // outcome is what became of an ended task.
@@ -44,8 +47,8 @@ type outcome struct {
 
 func newPoller(l *leader, pool pools.Pool, d Director) *poller {
 	p := &poller{
-		leader: l, pool: pool, wake: make(chan struct{}, 1),
-		inFlight: map[string]struct{}{}, line: newLine(), expected: map[int]string{}, live: map[int]Task{}, results: map[int]outcome{},
+		leader: l, pool: pool, wake: make(chan struct{}, 1), news: make(chan struct{}, 1),
+		inFlight: map[string]flight{}, line: newLine(), took: durations{}, expected: map[int]string{}, live: map[int]Task{}, results: map[int]outcome{},
 	}
 	p.breaker = newBreaker(l.Now, p.turned)
 	if d != nil {

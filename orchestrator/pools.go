@@ -67,6 +67,7 @@ func (e *Engine) PoolStatuses(ctx context.Context) ([]PoolStatus, error) {
 	}
 	for n := range all {
 		s := &statuses[n]
+		s.Queued = e.lines.waiting(s.Name)
 		s.Healthy = s.Health == "ok"
 		if b := breakers[s.Name]; b.Open() {
 			s.Breaker = b.Cause
@@ -89,13 +90,7 @@ func statusOf(p *pools.Pool, m store.PoolMark) PoolStatus {
 // count adds an instance of the pool.
 func (s *PoolStatus) count(i *store.Summary) {
 	s.Instances++
-	if !i.Busy() {
-		return
-	}
-	switch i.Step {
-	case serviceforge.Placed:
-		s.Queued++
-	case serviceforge.Rendered, serviceforge.Submitted, serviceforge.Leaving:
+	if i.Busy() && (i.Step == serviceforge.Rendered || i.Step == serviceforge.Submitted || i.Step == serviceforge.Leaving) {
 		s.InFlight++
 	}
 }

@@ -13,7 +13,7 @@ import (
 
 func (h *house) status(pool string) orchestrator.PoolStatus {
 	h.t.Helper()
-	all, err := h.PoolStatuses(h.t.Context())
+	all, err := h.engine().PoolStatuses(h.t.Context())
 	must(h.t, err)
 	for _, s := range all {
 		if s.Name == pool {
@@ -50,9 +50,12 @@ func TestPoolStatuses(t *testing.T) {
 	directors["lab"].finish()
 	h.until("a", first.Operation, serviceforge.Succeeded)
 	h.until("b", second.Operation, serviceforge.Succeeded)
-	if s := h.status("lab"); s.InFlight != 0 || s.Queued != 0 || s.Free != 2 {
-		t.Errorf("lab: %+v", s)
-	}
+	eventually(t, func() (int, error) {
+		if s := h.status("lab"); s.InFlight != 0 || s.Queued != 0 || s.Free != 2 {
+			return 0, fmt.Errorf("%+v", s)
+		}
+		return 0, nil
+	})
 }
 
 func TestOperatorsOpenAndClosePools(t *testing.T) {

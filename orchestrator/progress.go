@@ -10,6 +10,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/store"
 )
 
 const (
@@ -40,11 +41,12 @@ type progressBoard struct {
 	mu        sync.Mutex
 	standings map[string]*standing
 	demand    chan struct{} // holds one token after somebody asked
+	looked    chan struct{} // and so does this
 	changed   chan struct{} // closed and replaced at every change
 }
 
 func newProgressBoard(now func() time.Time) *progressBoard {
-	return &progressBoard{now: now, standings: map[string]*standing{}, demand: make(chan struct{}, 1), changed: make(chan struct{})}
+	return &progressBoard{now: now, standings: map[string]*standing{}, demand: make(chan struct{}, 1), looked: make(chan struct{}, 1), changed: make(chan struct{})}
 }
 
 // ask returns what is known and notes that somebody looks. least is how far the
@@ -59,10 +61,34 @@ func (b *progressBoard) ask(id, operation string, least int) standing {
 	}
 	s.asked = b.now()
 	s.percent = max(s.percent, least)
-	select {
-	case b.demand <- struct{}{}:
-	default:
+	for _, wake := range []chan struct{}{b.demand, b.looked} {
+		select {
+		case wake <- struct{}{}:
+		default:
+		}
 	}
+	return *s
+}
+
+// at is what is known of an operation, whoever looks.
+func (b *progressBoard) at(id, operation string) standing {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if s := b.standings[id]; s != nil && s.operation == operation {
+		return *s
+	}
+	return standing{operation: operation}
+}
+
+// learn takes what the leader told of an operation.
+func (b *progressBoard) learn(id, operation string, t store.ToldTask) standing {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.standings[id]
+	if s == nil || s.operation != operation {
+		s = &standing{operation: operation}
+	}
+	s.stage, s.node, s.percent = t.Stage, t.Node, max(s.percent, t.Percent)
 	return *s
 }
 
@@ -209,6 +235,7 @@ func (l *leader) look(ctx context.Context) {
 				continue
 			}
 			l.read(ctx, p.director, id, summary.Task)
+			p.changed()
 		}
 		pause(ctx, lookEvery)
 		if ctx.Err() != nil {

@@ -89,7 +89,10 @@ type Progress struct {
 	Stage       string        // the director's stage, e.g. "Updating instance"; may be empty
 	Node        string        // the director's task, e.g. "etcd/0"; may be empty
 	Percent     int           // 0..100, monotonic within an operation
-	RetryAfter  time.Duration // when asking again makes sense
+	RetryAfter  time.Duration // when asking again makes sense: 1 s to 60 s while it is in progress
+	// Place is where it stands in its director's line, of as many as are Waiting;
+	// 0 = it is not in one. The same on all replicas.
+	Place, Waiting int
 	serviceforge.Aftermath
 }
 

@@ -25,6 +25,7 @@ type scripted struct {
 	outcome     []string            // states of the next deploy tasks; "" or none = done
 	words       string              // what failed tasks say
 	quote       bool                // failed tasks quote the last manifest
+	events      string              // what tasks that run say; "" = as failed tasks
 	posted      []byte              // the last manifest
 	address     string              // of every deployment's first VM
 	inventory   inventory
@@ -208,8 +209,12 @@ func (d *scripted) Addresses(context.Context, string) (map[string][]string, erro
 	return map[string][]string{"node": {d.address, "127.1.1.2"}}, d.call("Addresses", func() error { return nil })
 }
 
-func (d *scripted) Events(context.Context, int, int64) (events []byte, err error) {
+func (d *scripted) Events(_ context.Context, _ int, from int64) (events []byte, err error) {
 	err = d.call("Events", func() error {
+		if d.events != "" {
+			events = []byte(d.events[min(from, int64(len(d.events))):])
+			return nil
+		}
 		said := d.words
 		if d.quote {
 			said += " in object (" + string(d.posted) + ")"
@@ -221,11 +226,18 @@ func (d *scripted) Events(context.Context, int, int64) (events []byte, err error
 	return events, err
 }
 
-// finish ends the running tasks of a deployment.
+// finish ends the running tasks, and lets the next ones end by themselves.
 func (d *scripted) finish() {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	d.hold = false
+	d.mu.Unlock()
+	d.step()
+}
+
+// step ends the running tasks.
+func (d *scripted) step() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	for i, t := range d.tasks {
 		if t.State == orchestrator.TaskProcessing {
 			d.tasks[i].State = orchestrator.TaskDone

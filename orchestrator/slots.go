@@ -15,12 +15,18 @@ const (
 // line. Behind an open breaker all wait, but for one that is let through to see
 // how things are.
 func (p *poller) admit(i *serviceforge.Instance, verb string) bool {
-	t := ticket{instance: i.ID, organization: i.OrganizationGUID, verb: verb, upkeep: isUpkeep(i.Operation.Kind), since: i.Operation.ID}
+	defer p.changed()
+	t := ticket{
+		instance: i.ID, organization: i.OrganizationGUID, plan: i.PlanID, verb: verb,
+		upkeep: isUpkeep(i.Operation.Kind), since: i.Operation.ID,
+	}
+	slot := flight{plan: i.PlanID, verb: verb, since: p.leader.Now(), whole: true}
 	blocked := p.breaker.blocks(verb)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, has := p.inFlight[i.ID]; has {
 		if !blocked || p.breaker.try(i.ID) {
+			p.inFlight[i.ID] = slot
 			return true
 		}
 		delete(p.inFlight, i.ID)
@@ -32,14 +38,14 @@ func (p *poller) admit(i *serviceforge.Instance, verb string) bool {
 	if free <= 0 || (blocked && !p.breaker.try(i.ID)) || (!blocked && !p.line.among(i.ID, free, p.blocked())) {
 		return false
 	}
-	p.inFlight[i.ID] = struct{}{}
+	p.inFlight[i.ID] = slot
 	p.line.take(i.ID)
 	return true
 }
 
 // ticketOf makes the ticket that admit would make of the record.
 func ticketOf(s *store.Summary) ticket {
-	t := ticket{instance: s.ID, organization: s.Organization, verb: deploy, upkeep: isUpkeep(s.Kind), since: s.OperationID}
+	t := ticket{instance: s.ID, organization: s.Organization, plan: s.PlanID, verb: deploy, upkeep: isUpkeep(s.Kind), since: s.OperationID}
 	if s.Kind == serviceforge.Deprovision {
 		t.verb = destroy
 	}
@@ -56,6 +62,7 @@ func (p *poller) await(t ticket) {
 	}
 	p.line.add(t)
 	p.wakeLine()
+	p.changed()
 }
 
 // free is how many slots nobody holds. p.mu is held.
@@ -71,16 +78,22 @@ func (p *poller) observe(id string, s store.Summary, found bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case !found || !s.Busy():
+	case !found:
+		p.learn(id) // a delete has ended
+		p.release(id, true)
+	case !s.Busy():
 		p.release(id, true)
 	case elsewhere:
 		if _, left := p.inFlight[id]; left || p.line.has(id) {
 			p.release(id, true)
 		}
 	case s.Step == serviceforge.Deployed:
+		p.learn(id)
 		p.release(id, false)
 	case s.Step == serviceforge.Rendered || s.Step == serviceforge.Submitted || s.Step == serviceforge.Leaving:
-		p.inFlight[id] = struct{}{}
+		if _, known := p.inFlight[id]; !known {
+			p.inFlight[id] = flight{plan: s.PlanID, verb: ticketOf(&s).verb, since: p.leader.Now()}
+		}
 		p.line.leave(id)
 	case s.Step == serviceforge.Accepted && s.Pool != "": // it has something to end first
 		p.line.leave(id)
@@ -97,6 +110,7 @@ func (p *poller) forget(id string) {
 // release frees the instance's slot for the next in line; over = nothing of it
 // is of interest any more. p.mu is held.
 func (p *poller) release(id string, over bool) {
+	p.changed()
 	delete(p.inFlight, id)
 	if over {
 		p.line.leave(id)
@@ -160,20 +174,4 @@ func (p *poller) turned() {
 	}
 	known := p.breaker.state()
 	p.leader.Log.Warn("a breaker turned", "pool", p.pool.Name, "open", known.Open(), "cause", known.Cause)
-}
-
-// position is the instance's place in the line, from 1; 0 = it is not in it.
-func (p *poller) position(id string) int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.line.has(id) {
-		return 0
-	}
-	n := 0
-	for t := range p.line.turns(nil) {
-		if n++; t.instance == id {
-			break
-		}
-	}
-	return n
 }

@@ -30,6 +30,8 @@ const (
 	slotsKey      = root + "slots/"
 	poolsKey      = root + "pools/"
 	tokensKey     = root + "tokens/"
+	progressKey   = root + "progress/"
+	looksKey      = root + "looks/"
 	lastTokenKey  = root + "last_token"
 	leaderKey     = root + "leader"
 	brokerKey     = root + "broker"

@@ -1,0 +1,171 @@
+package orchestrator
+
+import (
+	"context"
+	"maps"
+	"reflect"
+	"time"
+
+	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/store"
+)
+
+const (
+	// tellEvery is the least pause between two writes of what is told of a pool.
+	tellEvery = 2 * time.Second
+	// tellBytes is how much may be written of a pool in a second: a line of
+	// many thousands is told less often.
+	tellBytes = 32 << 10
+	// toldPlaces bounds the places that are told; who is further back learns how
+	// many wait.
+	toldPlaces = 50_000
+)
+
+// flight is a slot that an instance holds.
+type flight struct {
+	plan, verb string
+	since      time.Time
+	whole      bool // this leader saw its beginning
+}
+
+// left is about how long a slot will be held; false = not known. p.mu is held.
+func (p *poller) left(f flight) (time.Duration, bool) {
+	took, known := p.took.of(f.verb, f.plan)
+	return max(0, took-p.leader.Now().Sub(f.since)), known
+}
+
+// learn notes how long a task took that succeeded. p.mu is held.
+func (p *poller) learn(id string) {
+	if f := p.inFlight[id]; f.whole {
+		p.took.learn(f.verb, f.plan, p.leader.Now().Sub(f.since).Round(time.Millisecond))
+	}
+}
+
+// restoreTold takes over what the leader before told of the pools.
+func (l *leader) restoreTold(ctx context.Context) {
+	all, err := l.Store.AllTold(ctx)
+	if err != nil {
+		l.Log.Warn("how long tasks take is to be learned anew", "error", serviceforge.DetailOf(err))
+		return
+	}
+	for pool, t := range all {
+		if p := l.pollers[pool]; p != nil {
+			p.restored = t
+			maps.Copy(p.took, t.Took)
+		}
+	}
+}
+
+// changed has tell look again.
+func (p *poller) changed() {
+	select {
+	case p.news <- struct{}{}:
+	default:
+	}
+}
+
+// tell writes what the replicas are to know of the pool whenever it changed, at
+// most every tellEvery, until ctx ends. While somebody waits or looks, time is
+// a change too.
+func (p *poller) tell(ctx context.Context) {
+	before := p.restored
+	for ctx.Err() == nil {
+		if p.leader.gate.wait(ctx) != nil {
+			return
+		}
+		now := p.told()
+		wait := tellEvery
+		if !reflect.DeepEqual(now, before) {
+			size, err := p.leader.Store.PutTold(ctx, p.pool.Name, now, p.leader.term)
+			if err == nil {
+				before = now
+			} else if ctx.Err() == nil {
+				p.leader.Log.Warn("the line of a pool was not told", "pool", p.pool.Name, "error", serviceforge.DetailOf(err))
+			}
+			wait = max(wait, time.Duration(size)*time.Second/tellBytes)
+		} else if now.Waiting == 0 && len(now.Tasks) == 0 {
+			select {
+			case <-ctx.Done():
+			case <-p.news:
+			}
+			continue
+		}
+		pause(ctx, wait)
+	}
+}
+
+// told makes what the replicas are to know.
+func (p *poller) told() store.Told {
+	tasks := p.lookedAt()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	breaker := p.breaker.state()
+	t := store.Told{Waiting: p.line.len(), Trouble: breaker.Open()}
+	for kind, took := range p.took {
+		if t.Took == nil {
+			t.Took = map[string]time.Duration{}
+		}
+		t.Took[kind] = rough(took)
+	}
+	for id, task := range tasks {
+		f := p.inFlight[id]
+		if left, known := p.left(f); known && f.plan != "" {
+			task.Left = rough(left)
+		}
+		if t.Tasks == nil {
+			t.Tasks = map[string]store.ToldTask{}
+		}
+		t.Tasks[task.operation] = task.ToldTask
+	}
+	if t.Waiting > 0 {
+		p.foretell(&t)
+	}
+	return t
+}
+
+// foretell tells the line, and when whose turn will be. p.mu is held.
+func (p *poller) foretell(t *store.Told) {
+	known := !t.Trouble
+	var left []time.Duration
+	for _, f := range p.inFlight {
+		l, ok := p.left(f)
+		known = known && ok
+		left = append(left, l)
+	}
+	slots := newSlotTimes(max(1, p.pool.MaxInFlight), left)
+	last := time.Duration(-1)
+	for waiting := range p.line.turns(nil) {
+		if t.Queue(waiting.since); len(t.Line)/8 >= toldPlaces {
+			return
+		}
+		var in, took time.Duration
+		if known {
+			took, known = p.took.of(waiting.verb, waiting.plan)
+			in = rough(slots.next(took))
+		}
+		if in != last {
+			t.Turns = append(t.Turns, store.Turn{Place: len(t.Line) / 8, In: in})
+			last = in
+		}
+	}
+}
+
+// lookedTask is a ToldTask with its operation.
+type lookedTask struct {
+	store.ToldTask
+	operation string
+}
+
+// lookedAt are the pool's tasks that somebody looks at, by instance.
+func (p *poller) lookedAt() map[string]lookedTask {
+	tasks := map[string]lookedTask{}
+	for _, id := range p.leader.progress.wanted() {
+		s, found, _ := p.leader.Store.Summary(id)
+		if !found || s.Pool != p.pool.Name || s.Step != serviceforge.Submitted {
+			continue
+		}
+		at := p.leader.progress.at(id, s.OperationID)
+		tasks[id] = lookedTask{store.ToldTask{Stage: at.stage, Node: at.node, Percent: at.percent}, s.OperationID}
+	}
+	return tasks
+}
