@@ -21,6 +21,7 @@ const (
 	TooLarge      Code = "too_large"      // 413
 	Busy          Code = "busy"           // 422 ConcurrencyError: another operation is on it
 	AsyncRequired Code = "async_required" // 422 AsyncRequired
+	AppRequired   Code = "app_required"   // 422 RequiresApp
 	NotReady      Code = "not_ready"      // 422 ConcurrencyError; 403 in the compatibility mode of 2014
 	Unprocessable Code = "unprocessable"  // 422: understood, but cannot be done
 	Exhausted     Code = "exhausted"      // 422: no pool has room, or a quota is used up

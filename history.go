@@ -15,9 +15,9 @@ const MaxTold = 2 << 10
 type Change struct {
 	ID        string // ULID
 	At        time.Time
-	What      string // the operation's kind, or "bind", "unbind"
-	Operation string // the operation's id; "" for bindings
-	Binding   string // the binding's id; "" for operations
+	What      string // the operation's kind
+	Operation string // the operation's id
+	Binding   string // whose operation it is; "" = the instance's
 	Before    State  // "" = the instance did not exist
 	After     State
 	Result    OperationState // "in progress" = accepted, or a step on the way

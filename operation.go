@@ -15,6 +15,8 @@ const (
 	Deprovision Kind = "deprovision"
 	Repair      Kind = "repair" // verifies a running instance and learns its addresses again
 	Update      Kind = "update" // gives a running instance another plan, other parameters or newer versions
+	Bind        Kind = "bind"   // of a binding
+	Unbind      Kind = "unbind" // of a binding
 )
 
 // OperationState is the state of an operation in OSB's own words

@@ -83,7 +83,6 @@ func (a *API) deleteBinding(q *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return struct{}{}, a.engine.Unbind(q.Context(), orchestrator.UnbindRequest{
-		Caller: q.caller, InstanceID: instanceID, BindingID: bindingID,
-	})
+	_, err = a.engine.Unbind(q.Context(), orchestrator.UnbindRequest{Caller: q.caller, InstanceID: instanceID, BindingID: bindingID})
+	return struct{}{}, err
 }

@@ -65,8 +65,14 @@ func (b *Broker) prepareBody(c *call, r *http.Request) error {
 	default:
 		return serviceforge.Errorf(serviceforge.Invalid, "Content-Type %.100q is not supported; send application/json", media)
 	}
-	if err := checkJSON(content, detailsFor(r)); err != nil {
+	details := detailsFor(r)
+	if err := checkJSON(content, details); err != nil {
 		return err
+	}
+	if bind, is := details.(*bindDetails); is && bind.Predecessor != nil {
+		if c.predecessor, content, err = rotation(bind, content); err != nil {
+			return err
+		}
 	}
 	r.Body = io.NopCloser(bytes.NewReader(content))
 	r.ContentLength = int64(len(content))
@@ -92,9 +98,37 @@ func detailsFor(r *http.Request) any {
 	case r.Method == http.MethodPatch:
 		return &domain.UpdateDetails{}
 	case strings.Contains(r.URL.RawPath, "/service_bindings/"):
-		return &domain.BindDetails{}
+		return &bindDetails{}
 	}
 	return &domain.ProvisionDetails{}
+}
+
+// bindDetails is brokerapi's with what it does not know.
+type bindDetails struct {
+	domain.BindDetails
+	Predecessor *string `json:"predecessor_binding_id"`
+}
+
+// rotation makes a body that brokerapi takes of one that need not name offering
+// and plan (OSB "Rotating a Service Binding: Body").
+func rotation(d *bindDetails, content []byte) (predecessor string, prepared []byte, err error) {
+	if *d.Predecessor == "" {
+		return "", nil, serviceforge.Errorf(serviceforge.Invalid, "predecessor_binding_id is empty")
+	}
+	var object map[string]json.RawMessage // numbers stay as they are
+	if err := json.Unmarshal(content, &object); err != nil {
+		return "", nil, unfit(err)
+	}
+	for name, value := range map[string]string{"service_id": d.ServiceID, "plan_id": d.PlanID} {
+		if value == "" {
+			object[name] = json.RawMessage(`"\u0000"`) // notGiven
+		}
+	}
+	prepared, err = json.Marshal(object)
+	if err != nil {
+		return "", nil, unfit(err)
+	}
+	return *d.Predecessor, prepared, nil
 }
 
 // checkJSON wants one JSON object that fits into details, whose parameters and

@@ -27,9 +27,12 @@ const maxIdentity = 8 << 10
 type call struct {
 	requestID string
 	caller    orchestrator.Caller
+	minor     int  // of the API version 2.x that the platform speaks
 	form      bool // a form body: the compatibility mode of 2014
-	async     bool // may be answered 202 without accepts_incomplete
-	answer    *recorder
+	async     bool // an instance's operation may be answered 202 without accepts_incomplete
+	// predecessor is predecessor_binding_id of a bind's body; brokerapi does not know it.
+	predecessor string
+	answer      *recorder
 }
 
 type callKey struct{}

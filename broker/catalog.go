@@ -164,6 +164,7 @@ type planJSON struct {
 	Free                   *bool          `json:"free,omitempty"`
 	Bindable               *bool          `json:"bindable,omitempty"`
 	PlanUpdateable         *bool          `json:"plan_updateable,omitempty"`
+	BindingRotatable       bool           `json:"binding_rotatable,omitempty"`
 	Metadata               map[string]any `json:"metadata,omitempty"`
 	MaximumPollingDuration int64          `json:"maximum_polling_duration,omitempty"` // seconds
 	MaintenanceInfo        *maintenance   `json:"maintenance_info,omitempty"`
@@ -210,6 +211,7 @@ func offeringOf(o catalog.Offering) offeringJSON {
 			Free:                   p.Free,
 			Bindable:               p.Bindable,
 			PlanUpdateable:         p.PlanUpdateable,
+			BindingRotatable:       p.Bindings.Rotatable,
 			Metadata:               p.Metadata,
 			MaximumPollingDuration: int64(p.MaximumPollingDuration / time.Second),
 			MaintenanceInfo:        maintenanceOf(p.MaintenanceInfo),

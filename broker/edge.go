@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"regexp"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -55,7 +56,8 @@ func (b *Broker) serve(c *call, r *http.Request, route *chi.Context) {
 		b.fail(c, err)
 		return
 	}
-	if err := b.checkVersion(r); err != nil {
+	minor, err := b.checkVersion(r)
+	if err != nil {
 		writeAnswer(c.answer, http.StatusPreconditionFailed, body{Description: err.Error()})
 		return
 	}
@@ -63,6 +65,7 @@ func (b *Broker) serve(c *call, r *http.Request, route *chi.Context) {
 		b.serveCatalog(c.answer, r)
 		return
 	}
+	c.minor = minor
 	c.caller = orchestrator.Caller{Platform: platform.name, Actor: "platform " + platform.name, Identity: identityOf(r)}
 	if err := b.prepare(c, r); err != nil {
 		b.fail(c, err)
@@ -75,27 +78,27 @@ func (b *Broker) serve(c *call, r *http.Request, route *chi.Context) {
 	b.router.ServeHTTP(c.answer, r.WithContext(ctx))
 }
 
-var versionForm = regexp.MustCompile(`^([0-9]{1,9})\.[0-9]{1,9}$`)
+var versionForm = regexp.MustCompile(`^([0-9]{1,9})\.([0-9]{1,9})$`)
 
 // checkVersion wants major version 2 of any minor (OSB "API Version Header":
-// minors only add). The answer to anything else is 412.
-func (b *Broker) checkVersion(r *http.Request) error {
+// minors only add), which it returns. The answer to anything else is 412.
+func (b *Broker) checkVersion(r *http.Request) (minor int, err error) {
 	version := r.Header.Get(apiVersionHeader)
 	if version == "" {
 		if b.requireAPIVersion {
-			return fmt.Errorf("the header %s is missing; this broker speaks version 2.17", apiVersionHeader)
+			return 0, fmt.Errorf("the header %s is missing; this broker speaks version 2.17", apiVersionHeader)
 		}
-		r.Header.Set(apiVersionHeader, assumedVersion)
-		return nil
+		version = assumedVersion
+		r.Header.Set(apiVersionHeader, version)
 	}
 	parts := versionForm.FindStringSubmatch(version)
 	if parts == nil {
-		return fmt.Errorf("the header %s must be MAJOR.MINOR; this broker speaks version 2.17", apiVersionHeader)
+		return 0, fmt.Errorf("the header %s must be MAJOR.MINOR; this broker speaks version 2.17", apiVersionHeader)
 	}
 	if parts[1] != "2" {
-		return fmt.Errorf("version %s of the API is not supported; this broker speaks version 2.17", version)
+		return 0, fmt.Errorf("version %s of the API is not supported; this broker speaks version 2.17", version)
 	}
-	return nil
+	return strconv.Atoi(parts[2])
 }
 
 // prepare turns a request into one that brokerapi answers as OSB says.

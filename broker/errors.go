@@ -16,6 +16,7 @@ import (
 // The sentences that client libraries compare word by word (osb-checklist 22).
 const (
 	concurrencySentence = "The Service Broker does not support concurrent requests that mutate the same resource."
+	appSentence         = "This service supports generation of credentials through binding an application only."
 	asyncSentence       = "This service plan requires client support for asynchronous service operations."
 )
 
@@ -65,6 +66,8 @@ func ruleFor(code serviceforge.Code) rule {
 		return rule{status: http.StatusUnprocessableEntity, key: "ConcurrencyError", description: concurrencySentence, action: "concurrency"}
 	case serviceforge.AsyncRequired:
 		return rule{status: http.StatusUnprocessableEntity, key: "AsyncRequired", description: asyncSentence, action: "async-required"}
+	case serviceforge.AppRequired:
+		return rule{status: http.StatusUnprocessableEntity, key: "RequiresApp", description: appSentence, action: "requires-app"}
 	case serviceforge.Unprocessable, serviceforge.Exhausted:
 		return rule{status: http.StatusUnprocessableEntity, action: "unprocessable"}
 	case serviceforge.TooMany:

@@ -51,10 +51,12 @@ func (v verbs) GetBinding(ctx context.Context, escapedID, escapedBindingID strin
 	if err != nil {
 		return spec, v.osbError(ctx, err)
 	}
-	binding, err := v.engine.Binding(ctx, callOf(ctx).caller, instanceID, bindingID)
+	c := callOf(ctx)
+	binding, err := v.engine.Binding(ctx, c.caller, instanceID, bindingID)
 	if err != nil {
 		return spec, v.osbError(ctx, err)
 	}
+	tellBinding(c, &binding)
 	return domain.GetBindingSpec{
 		Credentials: credentials(&binding),
 		Parameters:  reveal(binding.Parameters),

@@ -56,15 +56,22 @@ func failureOf(p orchestrator.Progress) failure {
 	return told
 }
 
-// LastBindingOperation answers GET …/service_bindings/:bid/last_operation.
-// Bindings are made and deleted synchronously: one that is there has succeeded.
+// LastBindingOperation answers GET …/service_bindings/:bid/last_operation (OSB
+// "Polling Last Operation for Service Bindings"). operation is a hint: a
+// binding has one operation at a time.
 func (v verbs) LastBindingOperation(ctx context.Context, escapedID, escapedBindingID string, _ domain.PollDetails) (domain.LastOperation, error) {
 	instanceID, bindingID, err := pathIDs(escapedID, escapedBindingID)
 	if err != nil {
 		return domain.LastOperation{}, v.osbError(ctx, err)
 	}
-	if _, err := v.engine.Binding(ctx, callOf(ctx).caller, instanceID, bindingID); err != nil {
+	c := callOf(ctx)
+	progress, err := v.engine.LastBindingOperation(ctx, c.caller, instanceID, bindingID)
+	if err != nil {
 		return domain.LastOperation{}, v.osbError(ctx, err)
 	}
-	return domain.LastOperation{State: domain.Succeeded}, nil
+	c.retryAfter(progress.RetryAfter)
+	return domain.LastOperation{
+		State:       domain.LastOperationState(progress.State),
+		Description: progress.Description,
+	}, nil
 }

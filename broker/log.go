@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -11,12 +12,43 @@ import (
 	"github.com/go-chi/chi/v5"
 )
 
-// recorder remembers the status for the log, and can replace an answer.
+// recorder remembers the status for the log, and can replace an answer or add
+// to it.
 type recorder struct {
 	http.ResponseWriter
 	status  int
 	replace func(http.ResponseWriter) // writes instead of what comes
 	mute    bool
+	extra   map[string]any // fields for the JSON object that comes, which brokerapi does not know
+}
+
+// add puts a field into the answer's JSON object.
+func (w *recorder) add(name string, value any) {
+	if w.extra == nil {
+		w.extra = map[string]any{}
+	}
+	w.extra[name] = value
+}
+
+// completed returns the JSON object with what was added to it.
+func (w *recorder) completed(content []byte) []byte {
+	var told map[string]json.RawMessage
+	if len(w.extra) == 0 || json.Unmarshal(content, &told) != nil {
+		return content
+	}
+	for name, value := range w.extra {
+		encoded, err := json.Marshal(value)
+		if err != nil {
+			return content
+		}
+		told[name] = encoded
+	}
+	w.extra = nil
+	complete, err := json.Marshal(told)
+	if err != nil {
+		return content
+	}
+	return append(complete, '\n')
 }
 
 // WriteHeader keeps the status.
@@ -36,7 +68,8 @@ func (w *recorder) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// Write passes on, unless the answer was replaced.
+// Write passes on, unless the answer was replaced. brokerapi writes an answer
+// at once.
 func (w *recorder) Write(content []byte) (int, error) {
 	if w.mute {
 		return len(content), nil
@@ -44,7 +77,10 @@ func (w *recorder) Write(content []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
-	return w.ResponseWriter.Write(content)
+	if _, err := w.ResponseWriter.Write(w.completed(content)); err != nil {
+		return 0, err
+	}
+	return len(content), nil
 }
 
 // logRequest writes the one line per request.

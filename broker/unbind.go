@@ -9,21 +9,24 @@ import (
 )
 
 // Unbind answers DELETE /v2/service_instances/:id/service_bindings/:bid (OSB
-// "Unbinding"), synchronously: 200 and {}.
-func (v verbs) Unbind(ctx context.Context, escapedID, escapedBindingID string, d domain.UnbindDetails, _ bool) (domain.UnbindSpec, error) {
+// "Unbinding"): 202 where the service has to be asked and the platform polls,
+// else 200 and {}.
+func (v verbs) Unbind(ctx context.Context, escapedID, escapedBindingID string, d domain.UnbindDetails, async bool) (domain.UnbindSpec, error) {
 	instanceID, bindingID, err := pathIDs(escapedID, escapedBindingID)
 	if err != nil {
 		return domain.UnbindSpec{}, v.osbError(ctx, err)
 	}
-	err = v.engine.Unbind(ctx, orchestrator.UnbindRequest{
-		Caller:     callOf(ctx).caller,
-		InstanceID: instanceID,
-		BindingID:  bindingID,
-		ServiceID:  given(d.ServiceID),
-		PlanID:     given(d.PlanID),
+	c := callOf(ctx)
+	unbound, err := v.engine.Unbind(ctx, orchestrator.UnbindRequest{
+		Caller:            c.caller,
+		InstanceID:        instanceID,
+		BindingID:         bindingID,
+		ServiceID:         given(d.ServiceID),
+		PlanID:            given(d.PlanID),
+		AcceptsIncomplete: async && c.minor >= 14, // where bindings can be polled
 	})
 	if err != nil {
 		return domain.UnbindSpec{}, v.osbError(ctx, err)
 	}
-	return domain.UnbindSpec{}, nil
+	return domain.UnbindSpec{IsAsync: !unbound.Done, OperationData: unbound.Operation}, nil
 }

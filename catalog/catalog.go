@@ -47,7 +47,8 @@ type Plan struct {
 	// Costs is what an instance takes of named resources, for quotas.
 	Costs serviceforge.Costs
 	// Needs is what a pool must have for this plan.
-	Needs Needs
+	Needs    Needs
+	Bindings BindingRule
 	// Schemas tell the platform which parameters are allowed.
 	Schemas Schemas
 }
@@ -56,6 +57,14 @@ type Plan struct {
 type MaintenanceInfo struct {
 	Version     string // semantic version 2.0
 	Description string // what an upgrade means for the user
+}
+
+// BindingRule says what bindings of a plan need and how long they last.
+type BindingRule struct {
+	Rotatable   bool          // a platform may rotate them (OSB binding_rotatable)
+	RequiresApp bool          // no binding without an app (OSB error RequiresApp)
+	Valid       time.Duration // the engine revokes them after it; zero = they last
+	Renew       time.Duration // platforms are told to rotate them before it is over; zero = not told
 }
 
 // Needs lists the words of a service release that a pool must be able to map

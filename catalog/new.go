@@ -77,6 +77,14 @@ func checkPlan(what string, p Plan) error {
 	if p.MaximumPollingDuration < 0 || p.Deadline < 0 {
 		return invalid("%s: durations must not be negative", what)
 	}
+	switch b := p.Bindings; {
+	case b.Valid < 0 || b.Renew < 0:
+		return invalid("%s: bindings: durations must not be negative", what)
+	case b.Renew > 0 && b.Renew >= b.Valid:
+		return invalid("%s: bindings are to be renewed before they end: renew must be shorter than valid", what)
+	case b.Valid > 0 && !b.Rotatable:
+		return invalid("%s: bindings that end have to be rotatable", what)
+	}
 	switch p.Pools.Choose {
 	case "", LeastUsed, Spread, InOrder:
 	default:

@@ -16,6 +16,15 @@ func (e *Engine) provision(ctx context.Context, r ProvisionRequest) (Accepted, e
 	if err != nil {
 		return Accepted{}, err
 	}
+	if _, known, _ := e.Store.Summary(wish.ID); known { // repeated, as some platforms do before every poll: it costs a read
+		existing, err := e.Store.Instance(ctx, wish.ID)
+		if err == nil {
+			return e.repeated(r, wish, &existing)
+		}
+		if serviceforge.CodeOf(err) != serviceforge.NotFound {
+			return Accepted{}, err
+		}
+	}
 	if refusal := e.mayPlace(wish); refusal != nil {
 		return e.refuse(ctx, r, wish, refusal)
 	}

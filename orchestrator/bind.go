@@ -1,144 +1,246 @@
 package orchestrator
 
 import (
+	"cmp"
 	"context"
+	"time"
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/catalog"
 	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/store"
 	"github.com/serviceforge/serviceforge/users"
 )
 
+const (
+	// atOnce is how long a replica has for a binding whose platform waits for
+	// the answer; then the engine takes the binding up. It is more than a request
+	// can take, and well below the 60 s after which platforms give up.
+	atOnce = 30 * time.Second
+	// secondLook is when a user whose making was given up is revoked (again): by
+	// then no call that may have been under way can still make it.
+	secondLook = 15 * time.Second
+)
+
 func (e *Engine) bind(ctx context.Context, r BindRequest) (Bound, error) {
-	if err := serviceforge.CheckID("the binding id", r.BindingID); err != nil {
-		return Bound{}, err
-	}
 	for {
-		i, err := e.visible(ctx, r.Caller, r.InstanceID)
+		i, existing, err := e.bindingOf(ctx, r.Caller, r.InstanceID, r.BindingID)
 		if err != nil {
 			return Bound{}, err
 		}
-		wish, err := e.bindingWish(r, &i)
+		plan, err := e.checkBind(&r, &i)
 		if err != nil {
 			return Bound{}, err
 		}
-		existing, err := e.Store.CreateBinding(ctx, wish, i.Revision)
-		switch serviceforge.CodeOf(err) {
-		case "":
-			return e.finishBinding(ctx, r.Caller, &i, wish)
-		case serviceforge.Conflict:
-			return e.rebind(ctx, r.Caller, &i, wish, &existing)
-		case serviceforge.Busy:
-			continue // the instance changed between the read and the write
+		if existing.Revision > 0 {
+			return e.rebind(ctx, &r, &i, &existing)
 		}
-		return Bound{}, err
+		b, err := e.bindingWish(ctx, &r, &i, plan)
+		if err != nil {
+			return Bound{}, err
+		}
+		var told []serviceforge.Change
+		if b.State == serviceforge.BindingReady {
+			told = append(told, e.told(&i, b))
+		}
+		err = e.Store.CreateBinding(ctx, b, i.Revision, told...)
+		if serviceforge.CodeOf(err) == serviceforge.Conflict {
+			continue // the instance or the binding changed meanwhile: look again
+		}
+		if err != nil {
+			return Bound{}, err
+		}
+		return e.bound(ctx, &r, &i, b)
 	}
 }
 
-// bindingWish checks the request and makes the record, with the user's name
-// and password: the wish is stored before the user is made.
-func (e *Engine) bindingWish(r BindRequest, i *serviceforge.Instance) (*serviceforge.Binding, error) {
+// bindingOf reads an instance that the caller may see, and a binding of it;
+// the binding's Revision is 0 if there is none.
+func (e *Engine) bindingOf(ctx context.Context, c Caller, instanceID, bindingID string) (i serviceforge.Instance, b serviceforge.Binding, err error) {
+	if err = serviceforge.CheckID("the instance id", instanceID); err != nil {
+		return i, b, err
+	}
+	if err = serviceforge.CheckID("the binding id", bindingID); err != nil {
+		return i, b, err
+	}
+	i, b, err = e.Store.InstanceAndBinding(ctx, instanceID, bindingID)
+	if err == nil && !c.sees(i.Platform) {
+		err = serviceforge.Errorf(serviceforge.NotFound, "there is no service instance %q", instanceID)
+	}
+	return i, b, err
+}
+
+// checkBind checks what can be told without looking at bindings. A rotation
+// need not repeat the ids of offering and plan.
+func (e *Engine) checkBind(r *BindRequest, i *serviceforge.Instance) (catalog.Plan, error) {
+	if r.Predecessor != "" {
+		r.ServiceID, r.PlanID = cmp.Or(r.ServiceID, i.ServiceID), cmp.Or(r.PlanID, i.PlanID)
+	}
 	offering, plan, err := e.Catalog.Plan(r.ServiceID, r.PlanID)
 	if err != nil {
-		return nil, err
+		return plan, err
 	}
 	if err := sameService(i, r.ServiceID, r.PlanID); err != nil {
-		return nil, err
+		return plan, err
 	}
 	if !catalog.Bindable(offering, plan) {
-		return nil, serviceforge.Errorf(serviceforge.Invalid, "plan %s is not bindable", plan.Name)
+		return plan, serviceforge.Errorf(serviceforge.Invalid, "plan %s is not bindable", plan.Name)
 	}
 	if err := checkObject("context", r.Context); err != nil {
-		return nil, err
+		return plan, err
 	}
 	if err := checkObject("parameters", r.Parameters); err != nil {
-		return nil, err
+		return plan, err
+	}
+	switch {
+	case r.Predecessor != "" && !empty(r.Parameters):
+		return plan, serviceforge.Errorf(serviceforge.Invalid, "a rotated binding has the parameters of its predecessor; it takes none")
+	case r.Predecessor != "" && !plan.Bindings.Rotatable:
+		return plan, serviceforge.Errorf(serviceforge.Invalid, "bindings of plan %s cannot be rotated", plan.Name)
+	case r.Predecessor == r.BindingID:
+		return plan, serviceforge.Errorf(serviceforge.Invalid, "a service binding cannot be its own predecessor")
+	case plan.Bindings.RequiresApp && r.AppGUID == "" && r.Predecessor == "":
+		return plan, serviceforge.Errorf(serviceforge.AppRequired, "plan %s is bound to apps only", plan.Name)
+	case r.Predecessor != "":
+		return plan, nil
 	}
 	release, err := e.release(i.Release)
 	if err != nil {
-		return nil, err
+		return plan, err
 	}
-	if err := release.CheckParameters(plan, releases.Bind, r.Parameters); err != nil {
-		return nil, err
-	}
+	return plan, release.CheckParameters(plan, releases.Bind, r.Parameters)
+}
+
+// bindingWish makes the record, with the user's name and password: the wish is
+// stored before the user is made. Where the service has no users the binding is
+// ready at once.
+func (e *Engine) bindingWish(ctx context.Context, r *BindRequest, i *serviceforge.Instance, plan catalog.Plan) (*serviceforge.Binding, error) {
 	if i.State != serviceforge.Running || i.Busy() && i.Operation.Kind != serviceforge.Repair {
 		return nil, serviceforge.Errorf(serviceforge.NotReady, "Service Instance not ready for binding; state %s", i.State)
 	}
-	user := users.NewUser()
-	return &serviceforge.Binding{
-		ID: r.BindingID, InstanceID: r.InstanceID, ServiceID: r.ServiceID, PlanID: r.PlanID, Platform: i.Platform,
+	user, now := users.NewUser(), e.Now().UTC()
+	b := &serviceforge.Binding{
+		ID: r.BindingID, InstanceID: r.InstanceID, ServiceID: r.ServiceID, PlanID: r.PlanID, Platform: i.Platform, Predecessor: r.Predecessor,
 		AppGUID: r.AppGUID, Context: serviceforge.NewSecret(string(r.Context)), Parameters: serviceforge.NewSecret(string(r.Parameters)),
-		State: serviceforge.BindingCreating, User: user.Name, Password: user.Password, CreatedAt: e.Now().UTC(),
-	}, nil
+		State: serviceforge.BindingCreating, Operation: e.newOperation(serviceforge.Bind, r.Caller),
+		User: user.Name, Password: user.Password, CreatedAt: now,
+	}
+	if rule := plan.Bindings; rule.Valid > 0 {
+		b.ExpiresAt = now.Add(rule.Valid)
+		if rule.Renew > 0 {
+			b.RenewBefore = now.Add(rule.Renew)
+		}
+	}
+	if err := e.inherit(ctx, b); err != nil {
+		return nil, err
+	}
+	_, needsUser, err := releases.UsersOf(i.Access)
+	switch {
+	case err != nil:
+		return nil, err
+	case !needsUser:
+		return b, e.complete(i, b)
+	case !r.AcceptsIncomplete:
+		b.Operation.NotBefore = now.Add(atOnce)
+	}
+	return b, nil
+}
+
+// inherit gives a rotated binding what its predecessor was made for (OSB
+// "Binding Rotation").
+func (e *Engine) inherit(ctx context.Context, b *serviceforge.Binding) error {
+	if b.Predecessor == "" {
+		return nil
+	}
+	if err := serviceforge.CheckID("predecessor_binding_id", b.Predecessor); err != nil {
+		return err
+	}
+	p, err := e.Store.Binding(ctx, b.InstanceID, b.Predecessor)
+	switch {
+	case serviceforge.CodeOf(err) == serviceforge.NotFound:
+		return serviceforge.Wrap(err, serviceforge.Invalid, "the predecessor %q is no binding of service instance %q", b.Predecessor, b.InstanceID)
+	case err != nil:
+		return err
+	case p.State == serviceforge.BindingCreating:
+		return serviceforge.Errorf(serviceforge.Busy, "the predecessor %q is being created", p.ID)
+	case p.State != serviceforge.BindingReady || p.Expired(e.Now()):
+		return serviceforge.Errorf(serviceforge.Invalid, "the predecessor %q is not valid any more", p.ID)
+	}
+	b.AppGUID, b.Parameters = p.AppGUID, p.Parameters
+	if b.Context.Empty() {
+		b.Context = p.Context
+	}
+	return nil
 }
 
 // rebind answers a request whose id is taken; one that was cut off is finished.
-func (e *Engine) rebind(ctx context.Context, c Caller, i *serviceforge.Instance, wish, existing *serviceforge.Binding) (Bound, error) {
+func (e *Engine) rebind(ctx context.Context, r *BindRequest, i *serviceforge.Instance, existing *serviceforge.Binding) (Bound, error) {
+	wish := &serviceforge.Binding{ServiceID: r.ServiceID, PlanID: r.PlanID, AppGUID: r.AppGUID, Predecessor: r.Predecessor,
+		Parameters: serviceforge.NewSecret(string(r.Parameters))}
+	if r.Predecessor != "" {
+		wish.AppGUID, wish.Parameters = existing.AppGUID, existing.Parameters
+	}
 	switch {
 	case !existing.SameOrder(wish):
 		return Bound{}, serviceforge.Errorf(serviceforge.Conflict, "service binding %q exists with other attributes", existing.ID)
+	case existing.State == serviceforge.BindingDeleting || i.State == serviceforge.Destroying:
+		return Bound{}, serviceforge.Errorf(serviceforge.Busy, "service binding %q is being deleted", existing.ID)
+	case existing.State == serviceforge.BindingFailed:
+		return Bound{}, serviceforge.Errorf(serviceforge.Conflict, "service binding %q exists, but its creation failed: delete it first", existing.ID)
 	case existing.State == serviceforge.BindingReady:
 		return Bound{Binding: *existing, Existed: true}, nil
-	case existing.State == serviceforge.BindingDeleting:
-		return Bound{}, serviceforge.Errorf(serviceforge.Busy, "service binding %q is being deleted", existing.ID)
 	}
-	return e.finishBinding(ctx, c, i, existing)
+	return e.bound(ctx, r, i, existing)
 }
 
-// finishBinding makes the user and completes the record. It may be repeated.
-func (e *Engine) finishBinding(ctx context.Context, c Caller, i *serviceforge.Instance, b *serviceforge.Binding) (Bound, error) {
-	user := users.User{Name: b.User, Password: b.Password}
-	service, ok, err := releases.UsersOf(i.Access)
+// bound answers with what is stored, or, where the platform waits, with what
+// came of it. If the service does not answer nothing is left of the binding.
+func (e *Engine) bound(ctx context.Context, r *BindRequest, i *serviceforge.Instance, b *serviceforge.Binding) (Bound, error) {
+	if b.State != serviceforge.BindingCreating || r.AcceptsIncomplete {
+		return Bound{Binding: *b}, nil
+	}
+	service, _, err := releases.UsersOf(i.Access)
+	if err == nil {
+		err = e.Users.Create(ctx, service, users.User{Name: b.User, Password: b.Password})
+	}
+	if err == nil {
+		err = e.complete(i, b)
+	}
 	if err != nil {
-		return Bound{}, err
-	}
-	if ok {
-		if err := e.Users.Create(ctx, service, user); err != nil {
-			return Bound{}, err
+		e.Log.Warn("a binding was not made", "instance", i.ID, "binding", b.ID, "error", serviceforge.DetailOf(err))
+		b.Operation.State, b.Operation.Message, b.Operation.Cause = serviceforge.Failed, serviceforge.MessageOf(err), serviceforge.Cut(serviceforge.DetailOf(err))
+		ctx = context.WithoutCancel(ctx) // the platform may have gone away: then more than ever
+		if err := e.Store.DeleteBinding(ctx, b, e.gone(i, b, false)); err != nil {
+			e.Log.Warn("the engine will finish it", "instance", i.ID, "binding", b.ID, "error", serviceforge.DetailOf(err))
 		}
-	}
-	if b.Credentials, err = releases.Credentials(i.Access, user); err != nil {
 		return Bound{}, err
 	}
-	b.State = serviceforge.BindingReady
-	if err := e.Store.PutBinding(ctx, b, e.told("bind", c, i, b)); err != nil {
+	if err := e.Store.PutBinding(ctx, b, store.BindingWrite{Told: []serviceforge.Change{e.told(i, b)}}); err != nil {
 		return Bound{}, busyOn(err, b.ID)
 	}
 	return Bound{Binding: *b}, nil
 }
 
-func (e *Engine) unbind(ctx context.Context, r UnbindRequest) error {
-	if err := serviceforge.CheckID("the binding id", r.BindingID); err != nil {
+// complete makes a binding ready whose user is made.
+func (e *Engine) complete(i *serviceforge.Instance, b *serviceforge.Binding) (err error) {
+	if b.Credentials, err = releases.Credentials(i.Access, users.User{Name: b.User, Password: b.Password}); err != nil {
 		return err
 	}
-	i, err := e.visible(ctx, r.Caller, r.InstanceID)
-	if err == nil {
-		err = sameService(&i, r.ServiceID, r.PlanID)
-	}
-	var b serviceforge.Binding
-	if err == nil {
-		b, err = e.Store.Binding(ctx, r.InstanceID, r.BindingID)
-	}
-	if serviceforge.CodeOf(err) == serviceforge.NotFound {
-		return serviceforge.Wrap(err, serviceforge.Gone, "there is no service binding %q", r.BindingID)
-	}
-	if err != nil {
+	if b.Endpoints, err = releases.Endpoints(i.Access); err != nil {
 		return err
 	}
-	b.State = serviceforge.BindingDeleting
-	if err := e.Store.PutBinding(ctx, &b); err != nil {
-		return busyOn(err, b.ID)
+	b.State = serviceforge.BindingReady
+	e.end(b, serviceforge.Succeeded)
+	return nil
+}
+
+// end ends the binding's operation.
+func (e *Engine) end(b *serviceforge.Binding, s serviceforge.OperationState) {
+	o := &b.Operation
+	o.State, o.FinishedAt, o.NotBefore, o.Repeats = s, e.Now().UTC(), time.Time{}, 0
+	if s == serviceforge.Succeeded {
+		o.Message, o.Cause = "", ""
 	}
-	service, ok, err := releases.UsersOf(i.Access)
-	if err != nil {
-		return err
-	}
-	if ok && i.State == serviceforge.Running { // else the users die with the instance
-		if err := e.Users.Revoke(ctx, service, b.User); err != nil {
-			return err
-		}
-	}
-	return busyOn(e.Store.DeleteBinding(ctx, &b, e.told("unbind", r.Caller, &i, &b)), b.ID)
 }
 
 // busyOn words a lost race on a binding for the platform: it may try again.
@@ -150,12 +252,9 @@ func busyOn(err error, id string) error {
 }
 
 func (e *Engine) binding(ctx context.Context, c Caller, instanceID, bindingID string) (serviceforge.Binding, error) {
-	if _, err := e.visible(ctx, c, instanceID); err != nil {
-		return serviceforge.Binding{}, err
-	}
-	b, err := e.Store.Binding(ctx, instanceID, bindingID)
+	_, b, err := e.bindingOf(ctx, c, instanceID, bindingID)
 	if err == nil && b.State != serviceforge.BindingReady {
-		return serviceforge.Binding{}, serviceforge.Errorf(serviceforge.NotFound, "service binding %q is not finished", bindingID)
+		return serviceforge.Binding{}, serviceforge.Errorf(serviceforge.NotFound, "there is no finished service binding %q", bindingID)
 	}
 	return b, err
 }

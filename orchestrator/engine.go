@@ -142,7 +142,14 @@ func (e *Engine) lead(ctx context.Context, term *store.Term) {
 	all.Go(func() { l.hearLooks(ctx) })
 	all.Go(func() { l.keepBreakers(ctx) })
 	for range workers {
-		all.Go(func() { l.work(ctx) })
+		all.Go(func() { l.work(ctx, l.queue, l.reconcile) })
+	}
+	all.Go(func() {
+		defer l.due.close()
+		l.Store.FollowDue(ctx, l.due.add)
+	})
+	for range binders {
+		all.Go(func() { l.work(ctx, l.due, l.tend) })
 	}
 	all.Wait()
 }
@@ -152,7 +159,8 @@ type leader struct {
 	*Engine
 	term     int64
 	since    time.Time
-	queue    *queue
+	queue    *queue     // instances to be reconciled
+	due      *queue     // instances with bindings to look after
 	placing  sync.Mutex // held while a pool is chosen
 	promises *promises
 	pollers  map[string]*poller // by pool name
@@ -161,7 +169,7 @@ type leader struct {
 
 func newLeader(e *Engine, term int64) *leader {
 	l := &leader{
-		Engine: e, term: term, since: e.Now(), queue: newQueue(), promises: newPromises(),
+		Engine: e, term: term, since: e.Now(), queue: newQueue(), due: newQueue(), promises: newPromises(),
 		pollers: map[string]*poller{}, turned: make(chan struct{}, 1),
 	}
 	for _, p := range e.Pools.All() {
@@ -208,18 +216,20 @@ func (l *leader) byAge(ids []string) []string {
 	return ids
 }
 
-func (l *leader) work(ctx context.Context) {
+// work does what a queue asks for. do says when to look again; 0 = when the
+// queue is told.
+func (l *leader) work(ctx context.Context, q *queue, do func(context.Context, string) (time.Duration, error)) {
 	for {
-		id, ok := l.queue.next()
+		id, ok := q.next()
 		if !ok {
 			return
 		}
-		again, err := l.reconcile(ctx, id)
+		again, err := do(ctx, id)
 		if err != nil && ctx.Err() == nil {
 			l.Log.Error("an instance cannot be moved on; trying again", "instance", id, "error", serviceforge.DetailOf(err))
 			again = leadAgain
 		}
-		l.queue.done(id, again)
+		q.done(id, again)
 	}
 }
 

@@ -46,8 +46,10 @@ func TestAnInstanceIsCreatedBoundAndDeleted(t *testing.T) {
 	if h.director.count("Tasks") != before {
 		t.Error("a bind asked the director")
 	}
-	must(t, h.Unbind(t.Context(), orchestrator.UnbindRequest{Caller: cc, InstanceID: "a", BindingID: "b"}))
-	code(t, h.Unbind(t.Context(), orchestrator.UnbindRequest{Caller: cc, InstanceID: "a", BindingID: "b"}), serviceforge.Gone)
+	_, err = h.Unbind(t.Context(), orchestrator.UnbindRequest{Caller: cc, InstanceID: "a", BindingID: "b"})
+	must(t, err)
+	_, err = h.Unbind(t.Context(), orchestrator.UnbindRequest{Caller: cc, InstanceID: "a", BindingID: "b"})
+	code(t, err, serviceforge.Gone)
 	h.until("a", h.remove("a").Operation, serviceforge.Succeeded)
 	if len(h.director.deployments) != 0 {
 		t.Error("the deployment is still there")

@@ -18,9 +18,10 @@ func (e *Engine) History(ctx context.Context, instanceID string) ([]serviceforge
 
 // told is the line of history of a binding's change; the store writes those of
 // instances by itself.
-func (e *Engine) told(what string, c Caller, i *serviceforge.Instance, b *serviceforge.Binding) serviceforge.Change {
+func (e *Engine) told(i *serviceforge.Instance, b *serviceforge.Binding) serviceforge.Change {
+	o := &b.Operation
 	return serviceforge.Change{
-		At: e.Now().UTC(), What: what, Binding: b.ID, Before: i.State, After: i.State, Result: serviceforge.Succeeded,
-		Actor: c.Actor, Identity: c.Identity, Pool: i.Pool,
+		At: e.Now().UTC(), What: string(o.Kind), Operation: o.ID, Binding: b.ID, Before: i.State, After: i.State, Result: o.State,
+		Actor: o.Actor, Identity: o.Identity, Message: o.Message, Cause: o.Cause, Pool: i.Pool,
 	}
 }

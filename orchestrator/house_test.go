@@ -5,6 +5,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -96,8 +97,9 @@ type house struct {
 	store    *store.Store
 	director *scripted
 	options  orchestrator.Options
+	client   *store.Client
 	// another opens a second store on the same etcd, as another replica has.
-	another func() *store.Store
+	another func(*store.Client) *store.Store
 	last    *orchestrator.Engine // the one that was started last
 	*orchestrator.Engine
 }
@@ -105,7 +107,9 @@ type house struct {
 // engine is the one that was started last, if one was: it hears what is told.
 func (h *house) engine() *orchestrator.Engine { return cmp.Or(h.last, h.Engine) }
 
-func newHouse(t *testing.T) *house {
+func newHouse(t *testing.T) *house { return newHouseOf(t, plain) }
+
+func newHouseOf(t *testing.T, files fs.FS) *house {
 	t.Helper()
 	dir := t.TempDir()
 	etcd, err := store.StartEmbedded(dir, "")
@@ -120,7 +124,7 @@ func newHouse(t *testing.T) *house {
 	s, err := store.Open(t.Context(), store.Options{Client: etcd.Client(), Keys: keys, Log: quiet, Exclusive: true})
 	must(t, err)
 	t.Cleanup(s.Close)
-	release, err := releases.Load(plain)
+	release, err := releases.Load(files)
 	must(t, err)
 	offered, err := catalog.New(release.Offerings())
 	must(t, err)
@@ -133,8 +137,9 @@ func newHouse(t *testing.T) *house {
 	drivers := users.New(quiet)
 	t.Cleanup(func() { _ = drivers.Close() })
 	h := &house{t: t, store: s, director: newScripted()}
-	h.another = func() *store.Store {
-		s, err := store.Open(t.Context(), store.Options{Client: etcd.Client(), Keys: keys, Log: quiet})
+	h.client = etcd.Client()
+	h.another = func(client *store.Client) *store.Store {
+		s, err := store.Open(t.Context(), store.Options{Client: client, Keys: keys, Log: quiet})
 		must(t, err)
 		t.Cleanup(s.Close)
 		return s
@@ -169,7 +174,7 @@ func (h *house) run() (stop func()) {
 // replica is an engine beside the house's, that only accepts.
 func (h *house) replica() *orchestrator.Engine {
 	o := h.options
-	o.Store = h.another()
+	o.Store = h.another(h.client)
 	return orchestrator.New(o)
 }
 

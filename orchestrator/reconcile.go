@@ -26,6 +26,9 @@ const (
 	backoffMost  = time.Minute
 )
 
+// backoff is the pause after so many attempts that did not get through.
+func backoff(repeats int) time.Duration { return min(backoffFirst<<min(repeats, 10), backoffMost) }
+
 // reconcile moves an instance on until it has to wait, and says when to look
 // again. It may run at any time, any number of times: every step is stored
 // before the next begins, and a write that lost a race is simply read again.
@@ -108,7 +111,7 @@ func (l *leader) troubled(ctx context.Context, i *serviceforge.Instance, err err
 func (l *leader) postpone(ctx context.Context, i *serviceforge.Instance, cause string) error {
 	o := &i.Operation
 	o.Cause = serviceforge.Cut(cause)
-	o.NotBefore = l.Now().UTC().Add(min(backoffFirst<<min(o.Repeats, 10), backoffMost))
+	o.NotBefore = l.Now().UTC().Add(backoff(o.Repeats))
 	o.Repeats++
 	return l.put(ctx, i)
 }

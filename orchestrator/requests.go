@@ -65,11 +65,17 @@ type BindRequest struct {
 	ServiceID, PlanID     string
 	AppGUID               string
 	Context, Parameters   json.RawMessage
+	// Predecessor asks for a rotation: a binding with what that one was made for.
+	// Empty ServiceID and PlanID are the instance's then.
+	Predecessor       string
+	AcceptsIncomplete bool
 }
 
-// Bound is a binding with its credentials.
+// Bound is a binding that is ready, or one that the engine is making: then its
+// State is BindingCreating, and Binding.Operation.ID is the same for every
+// repetition of the request.
 type Bound struct {
-	Binding serviceforge.Binding // Binding.Credentials is a JSON object
+	Binding serviceforge.Binding // Binding.Credentials is a JSON object when it is ready
 	Existed bool                 // the same request had made it before: 200 instead of 201
 }
 
@@ -78,6 +84,13 @@ type UnbindRequest struct {
 	Caller
 	InstanceID, BindingID string
 	ServiceID, PlanID     string // empty = not compared
+	AcceptsIncomplete     bool
+}
+
+// Unbound is the answer to an unbind.
+type Unbound struct {
+	Done      bool   // the binding is gone
+	Operation string // else: what ends it, the same for every repetition
 }
 
 // Progress is the answer to a poll (OSB "Polling Last Operation").
@@ -137,17 +150,28 @@ func (e *Engine) Instances(ctx context.Context, c Caller) ([]store.Summary, erro
 }
 
 // Bind makes credentials: one user of the service per binding. It asks no
-// director. Errors: Invalid, NotFound (no instance), NotReady (not running;
-// message "Service Instance not ready for binding; state …"), Conflict, Busy,
-// Unavailable (the service does not answer).
+// director. Where the service has to be asked and the request accepts an
+// incomplete answer, the wish is stored and the engine fulfils it; else the user
+// is made before Bind returns. Errors: Invalid, NotFound (no instance), NotReady
+// (not running; message "Service Instance not ready for binding; state …"),
+// Conflict, Busy, AppRequired, Unavailable (the service does not answer: nothing
+// is left of the binding).
 func (e *Engine) Bind(ctx context.Context, r BindRequest) (Bound, error) {
 	return e.bind(ctx, r)
 }
 
-// Unbind revokes the binding's user and forgets the binding. Errors: Gone (no
-// such binding), Invalid, Unavailable.
-func (e *Engine) Unbind(ctx context.Context, r UnbindRequest) error {
+// Unbind revokes the binding's user and forgets the binding, in any state of
+// it. A service that does not answer is no error: the user is revoked when it is
+// back. Errors: Gone (no such binding), Invalid, Busy, Unavailable (no store).
+func (e *Engine) Unbind(ctx context.Context, r UnbindRequest) (Unbound, error) {
 	return e.unbind(ctx, r)
+}
+
+// LastBindingOperation answers a poll for a binding by one linearizable read.
+// A binding that was deleted is remembered for a day. Errors: NotFound, Gone
+// (it was deleted with its instance), Unavailable.
+func (e *Engine) LastBindingOperation(ctx context.Context, c Caller, instanceID, bindingID string) (Progress, error) {
+	return e.lastBindingOperation(ctx, c, instanceID, bindingID)
 }
 
 // Binding returns one finished binding with its credentials. Errors: NotFound.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"regexp"
+	"slices"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -21,9 +23,10 @@ const (
 
 // access is Instance.Access as it is stored.
 type access struct {
-	Version     int            `json:"version"`
-	Credentials map[string]any `json:"credentials"`
-	Users       *accessUsers   `json:"users,omitempty"`
+	Version     int                     `json:"version"`
+	Credentials map[string]any          `json:"credentials"`
+	Endpoints   []serviceforge.Endpoint `json:"endpoints,omitempty"`
+	Users       *accessUsers            `json:"users,omitempty"`
 }
 
 type accessUsers struct {
@@ -37,14 +40,14 @@ type accessUsers struct {
 	ServerName string `json:"server_name" yaml:"server_name"`
 }
 
-// loadAccess joins credentials and users to one document.
+// loadAccess joins credentials, endpoints and users to one document.
 func (s *service) loadAccess(f *fileService) error {
 	root := &yaml.Node{Kind: yaml.MappingNode}
 	for _, part := range []struct {
 		name string
 		node *yaml.Node
-	}{{"credentials", f.Credentials.node}, {"users", f.Users.node}} {
-		if part.node != nil {
+	}{{"credentials", f.Credentials.node}, {"endpoints", &f.Endpoints}, {"users", f.Users.node}} {
+		if part.node != nil && part.node.Kind != 0 {
 			root.Content = append(root.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: part.name}, part.node)
 		}
 	}
@@ -102,6 +105,10 @@ func (s *service) accessOf(tree map[string]any) ([]byte, error) {
 	if c, ok := tree["credentials"].(map[string]any); ok {
 		a.Credentials = c
 	}
+	var err error
+	if a.Endpoints, err = endpointsOf(tree["endpoints"]); err != nil {
+		return nil, err
+	}
 	if s.hasUsers {
 		u, err := usersOf(tree["users"])
 		if err != nil {
@@ -119,6 +126,45 @@ func (s *service) accessOf(tree map[string]any) ([]byte, error) {
 		return nil, serviceforge.Wrap(err, serviceforge.Internal, "the access data cannot be written")
 	}
 	return text, nil
+}
+
+var portsForm = regexp.MustCompile(`^[0-9]{1,5}(-[0-9]{1,5})?$`)
+
+// endpointsOf checks what is told of a binding (OSB "Endpoint Object").
+func endpointsOf(tree any) ([]serviceforge.Endpoint, error) {
+	if tree == nil {
+		return nil, nil
+	}
+	text, err := json.Marshal(tree)
+	if err != nil {
+		return nil, serviceforge.Wrap(err, serviceforge.Internal, "endpoints cannot be written")
+	}
+	var all []serviceforge.Endpoint
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.DisallowUnknownFields()
+	if dec.Decode(&all) != nil {
+		return nil, serviceforge.Errorf(serviceforge.Internal, "endpoints is a list of host, ports (texts) and protocol")
+	}
+	for i := range all {
+		e := &all[i]
+		if e.Protocol == "" {
+			e.Protocol = "tcp"
+		}
+		known := e.Protocol == "tcp" || e.Protocol == "udp" || e.Protocol == "all"
+		if !known || e.Host == "" || len(e.Ports) == 0 || slices.ContainsFunc(e.Ports, func(p string) bool { return !portsForm.MatchString(p) }) {
+			return nil, serviceforge.Errorf(serviceforge.Internal, "an endpoint needs host, ports as \"443\" or \"9000-9010\", and protocol tcp, udp or all")
+		}
+	}
+	return all, nil
+}
+
+// Endpoints returns where the instance answers.
+func Endpoints(stored serviceforge.Secret) ([]serviceforge.Endpoint, error) {
+	a, err := openAccess(stored)
+	if err != nil {
+		return nil, err
+	}
+	return a.Endpoints, nil
 }
 
 func usersOf(tree any) (*accessUsers, error) {

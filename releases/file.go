@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -40,6 +41,7 @@ type fileService struct {
 	fileInput   `yaml:",inline"`
 	Facts       map[string]factSpec `yaml:"facts"`
 	Credentials snippet             `yaml:"credentials"`
+	Endpoints   yaml.Node           `yaml:"endpoints"`
 	Users       snippet             `yaml:"users"`
 	Maintenance fileMaintenance     `yaml:"maintenance_info"`
 	Plans       []filePlan          `yaml:"plans"`
@@ -98,6 +100,12 @@ type filePlan struct {
 		VMTypes   []string `yaml:"vm_types"`
 		DiskTypes []string `yaml:"disk_types"`
 	} `yaml:"needs"`
+	Bindings struct {
+		Rotatable   bool `yaml:"rotatable"`
+		RequiresApp bool `yaml:"requires_app"`
+		Valid       span `yaml:"valid"`
+		Renew       span `yaml:"renew"`
+	} `yaml:"bindings"`
 	Stub snippet `yaml:"bosh_deployment_stub"`
 }
 
@@ -105,6 +113,24 @@ type filePlan struct {
 type fileMaintenance struct {
 	Version     string `yaml:"version"`
 	Description string `yaml:"description"`
+}
+
+// span is a duration in Go's form, or in days: 90d.
+type span time.Duration
+
+func (s *span) UnmarshalYAML(n *yaml.Node) error {
+	days, inDays := strings.CutSuffix(n.Value, "d")
+	d, err := time.ParseDuration(n.Value)
+	if inDays {
+		var count uint64
+		count, err = strconv.ParseUint(days, 10, 16)
+		d = time.Duration(count) * 24 * time.Hour
+	}
+	if err != nil || d < 0 {
+		return &yaml.TypeError{Errors: []string{"line " + itoa(n.Line) + ": " + n.Value + " is not a duration as 90d or 36h"}}
+	}
+	*s = span(d)
+	return nil
 }
 
 // poolRule is a list of pool names, or a map.
@@ -134,6 +160,11 @@ func (r *poolRule) UnmarshalYAML(n *yaml.Node) error {
 // rule returns the plan's rule on pools.
 func (p *filePlan) rule() catalog.PoolRule {
 	return catalog.PoolRule{Names: p.Pools.Names, Match: p.Pools.Match, Choose: p.Pools.Choose, Parameter: p.PoolParameter}
+}
+
+func (p *filePlan) bindings() catalog.BindingRule {
+	b := p.Bindings
+	return catalog.BindingRule{Rotatable: b.Rotatable, RequiresApp: b.RequiresApp, Valid: time.Duration(b.Valid), Renew: time.Duration(b.Renew)}
 }
 
 // poolParameter is the parameter of plans with pool_parameter.

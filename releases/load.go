@@ -250,7 +250,7 @@ func (s *service) loadPlans(f *fileService) error {
 			ID: p.ID, Name: p.Name, Description: p.Description, Free: p.Free, Bindable: p.Bindable, Metadata: p.Metadata,
 			PlanUpdateable: p.PlanUpdateable, UpdateTo: successors,
 			MaintenanceInfo:        catalog.MaintenanceInfo(cmp.Or(p.Maintenance, f.Maintenance)),
-			MaximumPollingDuration: p.MaximumPollingDuration, Deadline: p.Deadline, Pools: p.rule(), Costs: p.Costs,
+			MaximumPollingDuration: p.MaximumPollingDuration, Deadline: p.Deadline, Pools: p.rule(), Bindings: p.bindings(), Costs: p.Costs,
 			Needs:   catalog.Needs{VMTypes: p.Needs.VMTypes, DiskTypes: p.Needs.DiskTypes, Stemcells: s.operatingSystems()},
 			Schemas: catalog.Schemas{Create: schemas[Create].text, Update: schemas[Update].text, Bind: schemas[Bind].text},
 		}}

@@ -8,6 +8,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/store"
 )
 
 // A change of standing is told in the transaction that makes it, and nothing else is.
@@ -29,10 +30,9 @@ func TestHistoryIsWrittenWithWhatItTells(t *testing.T) {
 	must(t, s.PutInstance(t.Context(), i, 0))
 	code(t, s.PutInstance(t.Context(), &stale, 0), serviceforge.Conflict) // what did not happen is not told
 	b := &serviceforge.Binding{ID: "b", InstanceID: i.ID, State: serviceforge.BindingReady}
-	_, err = s.CreateBinding(t.Context(), b, i.Revision)
-	must(t, err)
-	must(t, s.PutBinding(t.Context(), b, serviceforge.Change{What: "bind", Binding: "b"}))
-	must(t, s.DeleteBinding(t.Context(), b, serviceforge.Change{What: "unbind", Binding: "b"}))
+	must(t, s.CreateBinding(t.Context(), b, i.Revision))
+	must(t, s.PutBinding(t.Context(), b, store.BindingWrite{Told: []serviceforge.Change{{What: "bind", Binding: "b"}}}))
+	must(t, s.DeleteBinding(t.Context(), b, store.BindingWrite{Told: []serviceforge.Change{{What: "unbind", Binding: "b"}}}))
 	told, err := s.History(t.Context(), i.ID)
 	must(t, err)
 	var lines []string

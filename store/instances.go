@@ -17,9 +17,13 @@ func (s *Store) Instance(ctx context.Context, id string) (serviceforge.Instance,
 		return serviceforge.Instance{}, err
 	}
 	if len(answer.Kvs) == 0 {
-		return serviceforge.Instance{}, serviceforge.Errorf(serviceforge.NotFound, "there is no service instance %q", id)
+		return serviceforge.Instance{}, noInstance(id)
 	}
 	return s.instanceOf(answer.Kvs[0])
+}
+
+func noInstance(id string) error {
+	return serviceforge.Errorf(serviceforge.NotFound, "there is no service instance %q", id)
 }
 
 func (s *Store) instanceOf(kv *mvccpb.KeyValue) (serviceforge.Instance, error) {
@@ -115,6 +119,7 @@ func (s *Store) BuryInstance(ctx context.Context, i *serviceforge.Instance, term
 	answer, err := s.commit(ctx, append(unchanged(place, i.Revision, term), untold), append(append(last,
 		clientv3.OpDelete(place),
 		clientv3.OpDelete(key(bindingsKey, i.ID)+"/", clientv3.WithPrefix()),
+		clientv3.OpDelete(key(dueKey, i.ID)+"/", clientv3.WithPrefix()),
 		clientv3.OpPut(key(tombstonesKey, i.ID), stone, clientv3.WithLease(lease)),
 	), giveBack(i)...), nil)
 	if err != nil {

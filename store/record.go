@@ -127,6 +127,12 @@ type bindingRecord struct {
 	User       string                    `json:"user,omitempty"`
 	CreatedAt  time.Time                 `json:"created_at"`
 	Sealed     *sealed                   `json:"sealed,omitempty"` // bindingSecrets
+
+	Predecessor string                  `json:"predecessor,omitempty"`
+	Operation   operationRecord         `json:"operation"`
+	Endpoints   []serviceforge.Endpoint `json:"endpoints,omitempty"`
+	ExpiresAt   time.Time               `json:"expires_at,omitzero"`
+	RenewBefore time.Time               `json:"renew_before,omitzero"`
 }
 
 type bindingSecrets struct {
@@ -249,6 +255,8 @@ func (s *Store) encodeBinding(b *serviceforge.Binding) (string, error) {
 		header: header{recordVersion, 1},
 		ID:     b.ID, InstanceID: b.InstanceID, ServiceID: b.ServiceID, PlanID: b.PlanID, Platform: b.Platform,
 		AppGUID: b.AppGUID, State: b.State, User: b.User, CreatedAt: b.CreatedAt, Sealed: closed,
+		Predecessor: b.Predecessor, Operation: operationToRecord(&b.Operation), Endpoints: b.Endpoints,
+		ExpiresAt: b.ExpiresAt, RenewBefore: b.RenewBefore,
 	})
 }
 
@@ -265,6 +273,8 @@ func (s *Store) decodeBinding(place string, data []byte, revision int64) (servic
 	return serviceforge.Binding{
 		ID: r.ID, InstanceID: r.InstanceID, ServiceID: r.ServiceID, PlanID: r.PlanID, Platform: r.Platform,
 		AppGUID: r.AppGUID, State: r.State, User: r.User, CreatedAt: r.CreatedAt,
+		Predecessor: r.Predecessor, Operation: operationFromRecord(&r.Operation), Endpoints: r.Endpoints,
+		ExpiresAt: r.ExpiresAt, RenewBefore: r.RenewBefore,
 		Context: serviceforge.NewSecret(hidden.Context), Parameters: serviceforge.NewSecret(hidden.Parameters),
 		Password: serviceforge.NewSecret(hidden.Password), Credentials: serviceforge.NewSecret(hidden.Credentials),
 		Revision: revision, Unknown: unknown,

@@ -23,6 +23,7 @@ const (
 	root          = "/serviceforge/v1/"
 	instancesKey  = root + "instances/"
 	bindingsKey   = root + "bindings/"
+	dueKey        = root + "due/"
 	historyKey    = root + "history/"
 	breakersKey   = root + "breakers/"
 	engineKey     = root + "engine"

@@ -167,8 +167,7 @@ func TestADeletedInstanceLeavesATombstoneAndNoBindings(t *testing.T) {
 	_, err := s.CreateInstance(t.Context(), i)
 	must(t, err)
 	b := &serviceforge.Binding{ID: "b/1", InstanceID: "i", State: serviceforge.BindingCreating, User: "u", Password: serviceforge.NewSecret("canary-password")}
-	_, err = s.CreateBinding(t.Context(), b, i.Revision)
-	must(t, err)
+	must(t, s.CreateBinding(t.Context(), b, i.Revision))
 	must(t, s.BuryInstance(t.Context(), i, 0))
 	_, err = s.Instance(t.Context(), "i")
 	code(t, err, serviceforge.NotFound)
@@ -192,12 +191,11 @@ func TestABindingNeedsTheInstanceUnchanged(t *testing.T) {
 	seen := i.Revision
 	must(t, s.PutInstance(t.Context(), i, 0)) // e.g. a deprovision was accepted
 	b := &serviceforge.Binding{ID: "b", InstanceID: "i", State: serviceforge.BindingCreating}
-	_, err = s.CreateBinding(t.Context(), b, seen)
-	code(t, err, serviceforge.Busy)
-	_, err = s.CreateBinding(t.Context(), b, i.Revision)
+	code(t, s.CreateBinding(t.Context(), b, seen), serviceforge.Conflict)
+	must(t, s.CreateBinding(t.Context(), b, i.Revision))
+	code(t, s.CreateBinding(t.Context(), b, i.Revision), serviceforge.Conflict)
+	_, existing, err := s.InstanceAndBinding(t.Context(), "i", "b")
 	must(t, err)
-	existing, err := s.CreateBinding(t.Context(), b, i.Revision)
-	code(t, err, serviceforge.Conflict)
 	if existing.ID != "b" {
 		t.Errorf("existing = %+v", existing)
 	}
@@ -206,8 +204,9 @@ func TestABindingNeedsTheInstanceUnchanged(t *testing.T) {
 	if len(list) != 1 {
 		t.Errorf("bindings = %v", list)
 	}
-	must(t, s.DeleteBinding(t.Context(), &existing))
-	code(t, s.PutBinding(t.Context(), &existing), serviceforge.Conflict)
+	stale := existing
+	must(t, s.DeleteBinding(t.Context(), &existing, store.BindingWrite{}))
+	code(t, s.PutBinding(t.Context(), &stale, store.BindingWrite{}), serviceforge.Conflict)
 }
 
 func TestTheFeedTellsOfOtherReplicasWrites(t *testing.T) {
@@ -248,9 +247,8 @@ func TestNoSecretIsReadableOnDisk(t *testing.T) {
 	i := instance("i")
 	_, err := s.CreateInstance(t.Context(), i)
 	must(t, err)
-	_, err = s.CreateBinding(t.Context(), &serviceforge.Binding{ID: "b", InstanceID: "i", Password: serviceforge.NewSecret("canary-password"),
-		Credentials: serviceforge.NewSecret("canary-credentials")}, i.Revision)
-	must(t, err)
+	must(t, s.CreateBinding(t.Context(), &serviceforge.Binding{ID: "b", InstanceID: "i", Password: serviceforge.NewSecret("canary-password"),
+		Credentials: serviceforge.NewSecret("canary-credentials")}, i.Revision))
 	token, err := s.CreateToken(t.Context(), &store.Token{Description: "test", Role: serviceforge.Viewer})
 	must(t, err)
 	s.Close()

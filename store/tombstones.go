@@ -42,7 +42,7 @@ func (s *Store) Tombstone(ctx context.Context, id string) (Tombstone, error) {
 		return Tombstone{}, err
 	}
 	if len(answer.Kvs) == 0 {
-		return Tombstone{}, serviceforge.Errorf(serviceforge.NotFound, "there is no service instance %q", id)
+		return Tombstone{}, noInstance(id)
 	}
 	var stone Tombstone
 	if err := json.Unmarshal(answer.Kvs[0].Value, &stone); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/spec/etcd"
 	"github.com/serviceforge/serviceforge/users"
 )
 
@@ -31,7 +33,7 @@ func limited(t testing.TB) context.Context {
 }
 
 func TestUserHasAllKeysAndNoAdministration(t *testing.T) {
-	s := start(t, newAuthority(t), "admin-password").service
+	s := etcd.Start(t, etcd.NewAuthority(t), "admin-password").Service
 	d, ctx, u := drivers(t), limited(t), users.NewUser()
 	if err := d.Check(ctx, s); err != nil {
 		t.Fatal(serviceforge.DetailOf(err))
@@ -39,7 +41,7 @@ func TestUserHasAllKeysAndNoAdministration(t *testing.T) {
 	if err := d.Create(ctx, s, u); err != nil {
 		t.Fatal(serviceforge.DetailOf(err))
 	}
-	c, err := login(t, s, u)
+	c, err := etcd.Login(t, s, u)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +75,7 @@ func TestUserHasAllKeysAndNoAdministration(t *testing.T) {
 }
 
 func TestCreateTwiceSetsThePassword(t *testing.T) {
-	s := start(t, newAuthority(t), "admin-password").service
+	s := etcd.Start(t, etcd.NewAuthority(t), "admin-password").Service
 	d, ctx, first := drivers(t), limited(t), users.NewUser()
 	second := users.User{Name: first.Name, Password: users.NewUser().Password}
 	for _, u := range []users.User{first, first, second} {
@@ -81,10 +83,10 @@ func TestCreateTwiceSetsThePassword(t *testing.T) {
 			t.Fatal(serviceforge.DetailOf(err))
 		}
 	}
-	if _, err := login(t, s, first); !errors.Is(err, rpctypes.ErrAuthFailed) {
+	if _, err := etcd.Login(t, s, first); !errors.Is(err, rpctypes.ErrAuthFailed) {
 		t.Errorf("old password: %v", err)
 	}
-	c, err := login(t, s, second)
+	c, err := etcd.Login(t, s, second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,14 +96,14 @@ func TestCreateTwiceSetsThePassword(t *testing.T) {
 }
 
 func TestRevokeRefusesOpenConnections(t *testing.T) {
-	s := start(t, newAuthority(t), "admin-password").service
+	s := etcd.Start(t, etcd.NewAuthority(t), "admin-password").Service
 	d, ctx, u, other := drivers(t), limited(t), users.NewUser(), users.NewUser()
 	clients := make(map[string]*clientv3.Client)
 	for _, user := range []users.User{u, other} {
 		if err := d.Create(ctx, s, user); err != nil {
 			t.Fatal(serviceforge.DetailOf(err))
 		}
-		c, err := login(t, s, user)
+		c, err := etcd.Login(t, s, user)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,7 +123,7 @@ func TestRevokeRefusesOpenConnections(t *testing.T) {
 	if _, err := clients[u.Name].Get(ctx, "k", clientv3.WithSerializable()); err == nil {
 		t.Error("the revoked user still reads on its open connection")
 	}
-	if _, err := login(t, s, u); err == nil {
+	if _, err := etcd.Login(t, s, u); err == nil {
 		t.Error("the revoked user still logs in")
 	}
 	if _, err := clients[other.Name].Put(ctx, "k", "v"); err != nil {
@@ -130,12 +132,12 @@ func TestRevokeRefusesOpenConnections(t *testing.T) {
 }
 
 func TestForeignServersAreFinal(t *testing.T) {
-	ours, theirs := newAuthority(t), newAuthority(t)
-	right := start(t, ours, "admin-password")
-	otherCA := start(t, theirs, "admin-password").service
-	otherCA.CA = ours.pem
-	otherPassword := start(t, ours, "their-password").service
-	otherName := right.service
+	ours, theirs := etcd.NewAuthority(t), etcd.NewAuthority(t)
+	right := etcd.Start(t, ours, "admin-password")
+	otherCA := etcd.Start(t, theirs, "admin-password").Service
+	otherCA.CA = ours.PEM
+	otherPassword := etcd.Start(t, ours, "their-password").Service
+	otherName := right.Service
 	otherName.ServerName = "somebody.else"
 	for name, s := range map[string]users.Service{"other CA": otherCA, "other password": otherPassword, "other name": otherName} {
 		d := drivers(t)
@@ -152,12 +154,12 @@ func TestForeignServersAreFinal(t *testing.T) {
 }
 
 func TestUnavailable(t *testing.T) {
-	a := newAuthority(t)
-	s := start(t, a, "admin-password").service
+	a := etcd.NewAuthority(t)
+	s := etcd.Start(t, a, "admin-password").Service
 	nobody := s
-	address := freeURL(t, "https")
+	address := etcd.FreeURL(t, "https")
 	nobody.Endpoints = []string{address.String()}
-	open := start(t, a, "").service
+	open := etcd.Start(t, a, "").Service
 	for name, s := range map[string]users.Service{"nobody there": nobody, "authentication off": open} {
 		err := drivers(t).Create(limited(t), s, users.NewUser())
 		if serviceforge.CodeOf(err) != serviceforge.Unavailable || errors.Is(err, users.ErrForeign) {
@@ -172,30 +174,30 @@ func TestUnavailable(t *testing.T) {
 }
 
 func TestAServerThatComesBackIsFoundAgain(t *testing.T) {
-	s := start(t, newAuthority(t), "admin-password")
+	s := etcd.Start(t, etcd.NewAuthority(t), "admin-password")
 	d, ctx, u := drivers(t), limited(t), users.NewUser()
-	if err := d.Create(ctx, s.service, u); err != nil {
+	if err := d.Create(ctx, s.Service, u); err != nil {
 		t.Fatal(serviceforge.DetailOf(err))
 	}
-	s.stop()
-	if err := d.Check(ctx, s.service); serviceforge.CodeOf(err) != serviceforge.Unavailable {
+	s.Stop()
+	if err := d.Check(ctx, s.Service); serviceforge.CodeOf(err) != serviceforge.Unavailable {
 		t.Errorf("stopped: got %v", err)
 	}
-	s.run(t)
-	for _, err := range []error{d.Check(ctx, s.service), d.Revoke(ctx, s.service, u.Name), d.Create(ctx, s.service, u)} {
+	s.Run(t)
+	for _, err := range []error{d.Check(ctx, s.Service), d.Revoke(ctx, s.Service, u.Name), d.Create(ctx, s.Service, u)} {
 		if err != nil {
 			t.Errorf("started again: %v", serviceforge.DetailOf(err))
 		}
 	}
-	s.stop()
-	s.run(t) // unnoticed by the kept connection, whose token is worth nothing now
-	if err := d.Revoke(ctx, s.service, u.Name); err != nil {
+	s.Stop()
+	s.Run(t) // unnoticed by the kept connection, whose token is worth nothing now
+	if err := d.Revoke(ctx, s.Service, u.Name); err != nil {
 		t.Errorf("started again unnoticed: %v", serviceforge.DetailOf(err))
 	}
 }
 
 func TestForgottenAndClosed(t *testing.T) {
-	s := start(t, newAuthority(t), "admin-password").service
+	s := etcd.Start(t, etcd.NewAuthority(t), "admin-password").Service
 	d, ctx := drivers(t), limited(t)
 	d.Forget(s)
 	if err := d.Check(ctx, s); err != nil {
@@ -230,7 +232,7 @@ func TestTheAdministratorIsNoBinding(t *testing.T) {
 }
 
 func TestManyAtOnceShareOneConnection(t *testing.T) {
-	s := start(t, newAuthority(t), "admin-password").service
+	s := etcd.Start(t, etcd.NewAuthority(t), "admin-password").Service
 	d, ctx := drivers(t), limited(t)
 	var all sync.WaitGroup
 	for range 20 {
@@ -249,7 +251,7 @@ func TestManyAtOnceShareOneConnection(t *testing.T) {
 
 func TestCallsEndWithTheirContext(t *testing.T) {
 	l := listenSilently(t)
-	s := users.Service{Driver: "etcd", Endpoints: []string{"https://" + l}, CA: newAuthority(t).pem, ServerName: serverName,
+	s := users.Service{Driver: "etcd", Endpoints: []string{"https://" + l}, CA: etcd.NewAuthority(t).PEM, ServerName: etcd.ServerName,
 		Admin: users.Admin{Username: "root", Password: serviceforge.NewSecret("x")}}
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
@@ -262,11 +264,22 @@ func TestCallsEndWithTheirContext(t *testing.T) {
 }
 
 func BenchmarkBind(b *testing.B) {
-	s := start(b, newAuthority(b), "admin-password").service
+	s := etcd.Start(b, etcd.NewAuthority(b), "admin-password").Service
 	d, ctx := drivers(b), context.Background()
 	for b.Loop() {
 		if err := d.Create(ctx, s, users.NewUser()); err != nil {
 			b.Fatal(serviceforge.DetailOf(err))
 		}
 	}
+}
+
+// listenSilently accepts connections and says nothing.
+func listenSilently(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l.Addr().String()
 }

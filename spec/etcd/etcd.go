@@ -1,4 +1,6 @@
-package users_test
+// Package etcd runs real etcd servers with TLS and authentication, as instances
+// of the etcd service release are, inside the process of a test.
+package etcd
 
 import (
 	"context"
@@ -28,15 +30,17 @@ import (
 	"github.com/serviceforge/serviceforge/users"
 )
 
-const serverName = "etcd.example"
+// ServerName is the name in the servers' certificates.
+const ServerName = "etcd.example"
 
-// authority is a CA with one server certificate, as PEM files.
-type authority struct {
-	pem       string
+// Authority is a CA with one server certificate, as PEM files.
+type Authority struct {
+	PEM       string
 	cert, key string // files
 }
 
-func newAuthority(t testing.TB) authority {
+// NewAuthority makes one; it ends with the test.
+func NewAuthority(t testing.TB) Authority {
 	t.Helper()
 	dir := t.TempDir()
 	caKey, ca := certificate(t, nil, nil)
@@ -45,8 +49,8 @@ func newAuthority(t testing.TB) authority {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := authority{
-		pem:  string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Raw})),
+	a := Authority{
+		PEM:  string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Raw})),
 		cert: filepath.Join(dir, "cert.pem"), key: filepath.Join(dir, "key.pem"),
 	}
 	write(t, a.cert, "CERTIFICATE", leaf.Raw)
@@ -64,7 +68,7 @@ func certificate(t testing.TB, ca *x509.Certificate, caKey *ecdsa.PrivateKey) (*
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, BasicConstraintsValid: true, IsCA: ca == nil,
-		DNSNames: []string{serverName}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		DNSNames: []string{ServerName}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	if ca == nil {
 		ca, caKey = template, key
@@ -87,17 +91,17 @@ func write(t testing.TB, path, kind string, der []byte) {
 	}
 }
 
-// server is a real etcd with TLS.
-type server struct {
-	service      users.Service
-	authority    authority
+// Server is a real etcd with TLS.
+type Server struct {
+	Service      users.Service
+	authority    Authority
 	dir          string
 	client, peer url.URL
-	stop         func() // may be called more than once
+	Stop         func() // may be called more than once
 }
 
-// freeURL finds an address that can be bound now.
-func freeURL(t testing.TB, scheme string) url.URL {
+// FreeURL finds an address that can be bound now.
+func FreeURL(t testing.TB, scheme string) url.URL {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -107,23 +111,23 @@ func freeURL(t testing.TB, scheme string) url.URL {
 	return url.URL{Scheme: scheme, Host: l.Addr().String()}
 }
 
-// start runs an etcd; with a password, authentication is on and root has it.
-func start(t testing.TB, a authority, password string) *server {
+// Start runs an etcd; with a password, authentication is on and root has it.
+func Start(t testing.TB, a Authority, password string) *Server {
 	t.Helper()
-	s := &server{authority: a, dir: t.TempDir(), client: freeURL(t, "https"), peer: freeURL(t, "http")}
-	s.service = users.Service{
-		Driver: "etcd", Endpoints: []string{s.client.String()}, CA: a.pem, ServerName: serverName,
+	s := &Server{authority: a, dir: t.TempDir(), client: FreeURL(t, "https"), peer: FreeURL(t, "http")}
+	s.Service = users.Service{
+		Driver: "etcd", Endpoints: []string{s.client.String()}, CA: a.PEM, ServerName: ServerName,
 		Admin: users.Admin{Username: "root", Password: serviceforge.NewSecret("admin-password")},
 	}
-	e := s.run(t)
+	e := s.Run(t)
 	if password != "" {
 		enable(t, e, password)
 	}
 	return s
 }
 
-// run starts the process part; after stop it may run again on the same data.
-func (s *server) run(t testing.TB) *embed.Etcd {
+// Run starts the process part; after Stop it may run again on the same data.
+func (s *Server) Run(t testing.TB) *embed.Etcd {
 	t.Helper()
 	c := embed.NewConfig()
 	c.Dir = s.dir
@@ -138,8 +142,8 @@ func (s *server) run(t testing.TB) *embed.Etcd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.stop = sync.OnceFunc(e.Close)
-	t.Cleanup(s.stop)
+	s.Stop = sync.OnceFunc(e.Close)
+	t.Cleanup(s.Stop)
 	<-e.Server.ReadyNotify()
 	return e
 }
@@ -160,8 +164,8 @@ func enable(t testing.TB, e *embed.Etcd, password string) {
 	}
 }
 
-// login connects as a user; the error is that of the login.
-func login(t testing.TB, s users.Service, u users.User) (*clientv3.Client, error) {
+// Login connects as a user; the error is that of the login.
+func Login(t testing.TB, s users.Service, u users.User) (*clientv3.Client, error) {
 	t.Helper()
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM([]byte(s.CA))
@@ -173,15 +177,4 @@ func login(t testing.TB, s users.Service, u users.User) (*clientv3.Client, error
 		t.Cleanup(func() { _ = c.Close() })
 	}
 	return c, err
-}
-
-// listenSilently accepts connections and says nothing.
-func listenSilently(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	return l.Addr().String()
 }

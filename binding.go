@@ -1,0 +1,88 @@
+package serviceforge
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Binding is one set of credentials for one instance. Like an instance's, its
+// current operation is inside, so that every transition is one compare-and-put.
+type Binding struct {
+	ID         string
+	InstanceID string
+	ServiceID  string
+	PlanID     string
+	Platform   string
+	AppGUID    string
+	Context    Secret // JSON object as the platform sent it, or empty
+	Parameters Secret // JSON object, or empty
+	// Predecessor is the binding that this one was rotated from (OSB "Rotating a
+	// Service Binding"); "" = none.
+	Predecessor string
+
+	State BindingState
+	// Operation is what makes the binding, or what ends it. It has no steps: its
+	// one act is repeated until it is done.
+	Operation   Operation
+	User        string // the service's user made for this binding
+	Password    Secret
+	Credentials Secret // JSON object handed to the app; empty until ready
+	Endpoints   []Endpoint
+
+	CreatedAt   time.Time
+	ExpiresAt   time.Time // the engine revokes it then; zero = never
+	RenewBefore time.Time // told to the platform, which rotates before it; zero = not told
+
+	Revision int64
+	Unknown  map[string]json.RawMessage
+}
+
+// Endpoint is a place where the service answers (OSB "Endpoint Object").
+type Endpoint struct {
+	Host     string   `json:"host"`
+	Ports    []string `json:"ports"` // each a port, or a range as "9000-9010"
+	Protocol string   `json:"protocol"`
+}
+
+// BindingState is where a binding stands.
+type BindingState string
+
+// The states of a binding. The wish is stored before a user is made.
+const (
+	BindingCreating BindingState = "creating"
+	BindingReady    BindingState = "ready"
+	BindingDeleting BindingState = "deleting"
+	BindingFailed   BindingState = "failed" // its user is on the list of revocations
+)
+
+// SameOrder says whether o asks for the same binding (OSB "Binding": 200, else
+// 409). A rotation asks for what its predecessor was made for.
+func (b *Binding) SameOrder(o *Binding) bool {
+	return b.ServiceID == o.ServiceID && b.PlanID == o.PlanID && b.AppGUID == o.AppGUID && b.Predecessor == o.Predecessor &&
+		sameJSON(b.Parameters.Reveal(), o.Parameters.Reveal())
+}
+
+// Expired says whether the binding's time is over.
+func (b *Binding) Expired(now time.Time) bool {
+	return !b.ExpiresAt.IsZero() && !b.ExpiresAt.After(now)
+}
+
+// Due tells when the engine has to look after the binding: ok is false where
+// nothing is to be done.
+func (b *Binding) Due() (at time.Time, ok bool) {
+	if b.Operation.State == InProgress {
+		return b.Operation.NotBefore, true
+	}
+	return b.ExpiresAt, b.State == BindingReady && !b.ExpiresAt.IsZero()
+}
+
+// Revocation is a user of a service that must not be there, but may be: the
+// service did not answer when it was to be revoked, or the user's making was
+// given up half way. The engine works the list off.
+type Revocation struct {
+	InstanceID string
+	User       string
+	Since      time.Time
+	At         time.Time // when it is tried next
+	Repeats    int       // attempts that did not get through
+}

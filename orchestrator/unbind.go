@@ -1,0 +1,82 @@
+package orchestrator
+
+import (
+	"context"
+
+	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/store"
+)
+
+func (e *Engine) unbind(ctx context.Context, r UnbindRequest) (Unbound, error) {
+	for {
+		i, b, err := e.bindingOf(ctx, r.Caller, r.InstanceID, r.BindingID)
+		if serviceforge.CodeOf(err) == serviceforge.NotFound || err == nil && b.Revision == 0 {
+			return Unbound{}, serviceforge.Wrap(err, serviceforge.Gone, "there is no service binding %q", r.BindingID)
+		}
+		if err != nil {
+			return Unbound{}, err
+		}
+		if err := sameService(&i, r.ServiceID, r.PlanID); err != nil {
+			return Unbound{}, err
+		}
+		if b.State != serviceforge.BindingDeleting {
+			unbound, err := e.takeBack(ctx, &r, &i, &b)
+			if serviceforge.CodeOf(err) == serviceforge.Conflict {
+				continue // somebody wrote since: look again
+			}
+			if err != nil || unbound.Done {
+				return unbound, err
+			}
+		}
+		if r.AcceptsIncomplete {
+			return Unbound{Operation: b.Operation.ID}, nil
+		}
+		err = e.revoke(ctx, &i, &b)
+		e.end(&b, serviceforge.Succeeded)
+		err = e.Store.DeleteBinding(context.WithoutCancel(ctx), &b, e.gone(&i, &b, err == nil))
+		return Unbound{Done: err == nil}, busyOn(err, b.ID)
+	}
+}
+
+// takeBack stores the wish that a binding ends, in whatever state it is; one
+// that has no user in the service ends with it.
+func (e *Engine) takeBack(ctx context.Context, r *UnbindRequest, i *serviceforge.Instance, b *serviceforge.Binding) (Unbound, error) {
+	_, hasUser, err := releases.UsersOf(i.Access)
+	if err != nil {
+		return Unbound{}, err
+	}
+	before := b.State
+	b.State, b.Operation = serviceforge.BindingDeleting, e.newOperation(serviceforge.Unbind, r.Caller)
+	if !hasUser || before == serviceforge.BindingFailed || i.State == serviceforge.Destroying {
+		e.end(b, serviceforge.Succeeded)
+		return Unbound{Done: true}, e.Store.DeleteBinding(ctx, b, store.BindingWrite{Told: []serviceforge.Change{e.told(i, b)}})
+	}
+	if !r.AcceptsIncomplete {
+		b.Operation.NotBefore = e.Now().UTC().Add(atOnce)
+	}
+	return Unbound{}, e.Store.PutBinding(ctx, b, store.BindingWrite{})
+}
+
+// revoke takes the binding's user out of the service. Users of an instance
+// that is being deleted die with it.
+func (e *Engine) revoke(ctx context.Context, i *serviceforge.Instance, b *serviceforge.Binding) error {
+	service, hasUser, err := releases.UsersOf(i.Access)
+	if err != nil || !hasUser || i.State == serviceforge.Destroying {
+		return err
+	}
+	return e.Users.Revoke(ctx, service, b.User)
+}
+
+// gone is what goes with the end of a binding: its line of history, and, where
+// its user may be there or come to be there, the revocation. That is so if the
+// service did not answer, and if the binding was never ready: a call that makes
+// the user may be under way on another replica.
+func (e *Engine) gone(i *serviceforge.Instance, b *serviceforge.Binding, revoked bool) store.BindingWrite {
+	w := store.BindingWrite{Told: []serviceforge.Change{e.told(i, b)}}
+	if (!revoked || b.Credentials.Empty()) && i.State != serviceforge.Destroying {
+		now := e.Now().UTC()
+		w.Revoke = serviceforge.Revocation{InstanceID: b.InstanceID, User: b.User, Since: now, At: now.Add(secondLook)}
+	}
+	return w
+}
