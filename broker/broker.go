@@ -8,6 +8,7 @@ package broker
 
 import (
 	"log/slog"
+	"net/http"
 	"sync/atomic"
 
 	"github.com/go-chi/chi/v5"
@@ -87,6 +88,21 @@ func New(o Options) *Broker {
 	brokerapi.AttachRoutes(router, verbs{b}, newLager(b.log))
 	b.router = router
 	return b
+}
+
+// Route is one endpoint: Pattern is chi's.
+type Route struct{ Method, Pattern string }
+
+// Routes lists every endpoint.
+func (b *Broker) Routes() []Route {
+	all := []Route{{http.MethodGet, catalogPath}}
+	_ = chi.Walk(b.router, func(method, pattern string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
+		if pattern != catalogPath { // brokerapi's own, which nobody reaches
+			all = append(all, Route{method, pattern})
+		}
+		return nil
+	})
+	return all
 }
 
 // verbs is the Broker as brokerapi calls it: one method per OSB endpoint, each

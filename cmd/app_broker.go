@@ -231,21 +231,29 @@ func (a *App) faces() (http.Handler, error) {
 	}
 	pages := dashboard.New(dashboard.Options{Engine: a.engine, Authenticate: osb.Authenticate, Catalog: current, Log: a.log.With("part", "dashboard")})
 	operators := admin.New(admin.Options{Engine: a.engine, Catalog: current, Store: a.store, Platform: owner, Log: a.log.With("part", "admin")})
+	return serving(map[string]http.Handler{
+		dashboard.Prefix: pages,
+		admin.Prefix:     operators,
+		"/healthz":       http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) }),
+		"/readyz":        http.HandlerFunc(a.serveReady),
+	}, osb), nil
+}
+
+// Faces are the paths below which something else than /v2 is served.
+var Faces = []string{dashboard.Prefix, admin.Prefix, "/healthz", "/readyz"}
+
+// serving sends requests to the face of their path, or to osb.
+func serving(faces map[string]http.Handler, osb http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path := r.URL.EscapedPath()
-		switch {
-		case strings.HasPrefix(path, "/service_instances/"):
-			pages.ServeHTTP(w, r)
-		case strings.HasPrefix(path, admin.Prefix):
-			operators.ServeHTTP(w, r)
-		case path == "/healthz":
-			_, _ = w.Write([]byte("ok\n"))
-		case path == "/readyz":
-			a.serveReady(w, r)
-		default:
-			osb.ServeHTTP(w, r)
+		for _, prefix := range Faces {
+			if path == prefix || strings.HasPrefix(path, strings.TrimSuffix(prefix, "/")+"/") {
+				faces[prefix].ServeHTTP(w, r)
+				return
+			}
 		}
-	}), nil
+		osb.ServeHTTP(w, r)
+	})
 }
 
 func hostName() string {

@@ -157,6 +157,12 @@ func (c *connection) running() (*admin.Client, error) {
 		return nil, serviceforge.Errorf(serviceforge.Unavailable, "which broker? Set %s and %s", urlVariable, tokenVariable)
 	}
 	address, token, err := c.env.readEndpoint(state)
+	if serviceforge.CodeOf(err) == serviceforge.Unauthorized && c.token != "" {
+		err = nil
+	}
+	if serviceforge.CodeOf(err) == serviceforge.Unauthorized {
+		return nil, err
+	}
 	if err != nil {
 		return nil, serviceforge.Wrap(err, serviceforge.Unavailable,
 			"no broker was started in %s: start one with `serviceforge dev`, or set %s and %s", state, urlVariable, tokenVariable)

@@ -105,7 +105,8 @@ func readEndpointFile(state, name string, endpoint any) error {
 	return nil
 }
 
-// readEndpoint finds the broker of a state folder and the token for it.
+// readEndpoint finds the broker of a state folder and the token for it. Errors:
+// Unauthorized (only the token is missing), Unavailable.
 func readEndpoint(state string) (url string, token serviceforge.Secret, err error) {
 	var b brokerEndpoint
 	if err := readEndpointFile(state, brokerFile, &b); err != nil {
@@ -113,7 +114,7 @@ func readEndpoint(state string) (url string, token serviceforge.Secret, err erro
 	}
 	content, err := os.ReadFile(filepath.Join(state, tokenFile))
 	if err != nil {
-		return "", token, serviceforge.Wrap(err, serviceforge.Unavailable, "the token in %s cannot be read", state)
+		return b.URL, token, serviceforge.Wrap(err, serviceforge.Unauthorized, "there is no token in %s that you can read: start the broker with --bootstrap, or name one in %s", state, tokenVariable)
 	}
 	return b.URL, serviceforge.NewSecret(strings.TrimSpace(string(content))), nil
 }
