@@ -1,4 +1,4 @@
-// Package authorities holds black-box specs of who may do what, of what the
+// Package authorities_test holds black-box specs of who may do what, of what the
 // broker's HTTP server does to those who behave badly, and of what nobody may
 // ever read. The brokers are real processes on a real etcd; their director is
 // away, which none of this needs.
