@@ -18,6 +18,7 @@ const (
 	NotFound      Code = "not_found"      // 404: no such thing (a deleted one is Gone)
 	Conflict      Code = "conflict"       // 409: exists with other attributes
 	Gone          Code = "gone"           // 410: was deleted, or never was; asked by a DELETE
+	TimedOut      Code = "timed_out"      // 408: the request did not arrive in time
 	TooLarge      Code = "too_large"      // 413
 	Busy          Code = "busy"           // 422 ConcurrencyError: another operation is on it
 	AsyncRequired Code = "async_required" // 422 AsyncRequired

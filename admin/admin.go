@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -200,6 +201,8 @@ func statusOf(code serviceforge.Code) int {
 		return http.StatusConflict
 	case serviceforge.Gone:
 		return http.StatusGone
+	case serviceforge.TimedOut:
+		return http.StatusRequestTimeout
 	case serviceforge.TooLarge:
 		return http.StatusRequestEntityTooLarge
 	case serviceforge.Busy, serviceforge.NotReady, serviceforge.AsyncRequired, serviceforge.Unprocessable, serviceforge.Exhausted:
@@ -236,6 +239,9 @@ func (q *request) decode(into any) error {
 	content, err := io.ReadAll(http.MaxBytesReader(nil, q.Body, maxBody))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return serviceforge.Errorf(serviceforge.TooLarge, "the request body is larger than %d KiB", maxBody>>10)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return serviceforge.Wrap(err, serviceforge.TimedOut, "the request body did not arrive in time")
 	}
 	if err != nil {
 		return serviceforge.Wrap(err, serviceforge.Invalid, "the request body ended too early")

@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"unicode/utf8"
 
@@ -85,6 +86,9 @@ func (b *Broker) readBody(c *call, r *http.Request) ([]byte, error) {
 	content, err := io.ReadAll(http.MaxBytesReader(c.answer, r.Body, b.maxBody))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return nil, serviceforge.Errorf(serviceforge.TooLarge, "the request body is larger than %d KiB", b.maxBody>>10)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, serviceforge.Wrap(err, serviceforge.TimedOut, "the request body did not arrive in time")
 	}
 	if err != nil {
 		return nil, serviceforge.Wrap(err, serviceforge.Invalid, "the request body ended too early")

@@ -60,6 +60,8 @@ func ruleFor(code serviceforge.Code) rule {
 		return rule{status: http.StatusConflict, action: "conflict"}
 	case serviceforge.Gone:
 		return rule{status: http.StatusGone, empty: true, action: "gone"}
+	case serviceforge.TimedOut:
+		return rule{status: http.StatusRequestTimeout, action: "timed-out"}
 	case serviceforge.TooLarge:
 		return rule{status: http.StatusRequestEntityTooLarge, action: "too-large"}
 	case serviceforge.Busy, serviceforge.NotReady:

@@ -6,7 +6,6 @@ package authorities_test
 
 import (
 	"bytes"
-	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -188,9 +187,4 @@ func (r *replica) eventually(who caller, method, path string, want int) {
 // order is the body of a provision.
 func order(plan string) map[string]any {
 	return map[string]any{"service_id": spec.Service, "plan_id": plan, "organization_guid": "o", "space_guid": "s"}
-}
-
-// trusting is a client that trusts one certificate and shows another, if any.
-func trusting(settings *tls.Config) *http.Client {
-	return &http.Client{Transport: &http.Transport{TLSClientConfig: settings, DisableKeepAlives: true}}
 }
