@@ -84,6 +84,9 @@ func (p *Process) Stop() int { return p.end(syscall.SIGINT) }
 // Kill ends the process with SIGKILL.
 func (p *Process) Kill() { p.end(syscall.SIGKILL) }
 
+// Dump has the process write its goroutines and end.
+func (p *Process) Dump() { p.end(syscall.SIGQUIT) }
+
 func (p *Process) end(signal syscall.Signal) int {
 	p.t.Helper()
 	if err := p.command.Process.Signal(signal); err != nil {

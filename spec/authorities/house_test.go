@@ -20,6 +20,12 @@ import (
 	"github.com/serviceforge/serviceforge/spec"
 )
 
+// awayPool is a pool whose director nobody answers for.
+const awayPool = `pool: {name: away, infrastructure: default, azs: [z1], network: default, vm_types: {small: small, medium: medium, large: large},
+  disk_types: {small: small, medium: medium, large: large}, stemcells: {ubuntu-jammy: "1.0"}, reachable: true,
+  director: {url: "https://127.0.0.1:1", username: admin, password: "` + canaryDirector + `"}}
+`
+
 // house is an etcd and a pool file for brokers to stand on.
 type house struct {
 	t    testing.TB
@@ -43,10 +49,7 @@ func newHouse(t testing.TB) *house {
 	address := freePort(t)
 	spec.StartProcess(t, spec.Self(t), "etcd: http", "etcd", "--state", filepath.Join(h.dir, "etcd"), "--etcd-listen", address)
 	h.etcd = "http://" + address
-	h.pool = h.write("pool.yml", `pool: {name: away, infrastructure: default, azs: [z1], network: default, vm_types: {small: small, medium: medium, large: large},
-  disk_types: {small: small, medium: medium, large: large}, stemcells: {ubuntu-jammy: "1.0"}, reachable: true,
-  director: {url: "https://127.0.0.1:1", username: admin, password: "`+canaryDirector+`"}}
-`)
+	h.pool = h.write("pool.yml", awayPool)
 	return h
 }
 
@@ -84,8 +87,11 @@ func (h *house) serve(name string, args ...string) *replica {
 		h.t.Fatal(err)
 	}
 	config := h.write(name+".yml", "broker: {password: "+canaryBasic+"}\n")
-	all := append([]string{"serve", "--config", config, "--state", r.state, "--listen", "127.0.0.1:0", "--etcd", h.etcd, "--pools", h.pool,
+	all := append([]string{"serve", "--config", config, "--state", r.state, "--listen", "127.0.0.1:0", "--etcd", h.etcd,
 		"--bootstrap", "--log-level", "debug"}, args...)
+	if h.pool != "" {
+		all = append(all, "--pools", h.pool)
+	}
 	r.Process = spec.StartProcess(h.t, spec.Self(h.t), "broker: http", all...)
 	r.url = regexp.MustCompile(`broker: (https?://\S+)`).FindStringSubmatch(r.Output())[1]
 	return r
