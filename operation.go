@@ -79,7 +79,10 @@ type Operation struct {
 	// NotBefore is when the next attempt may be made; zero = now.
 	NotBefore time.Time
 
-	StartedAt  time.Time
+	StartedAt time.Time // when it was accepted
+	// BegunAt is when it had its first turn at the director: its deadline counts
+	// from there. Zero = it waits, or needs none.
+	BegunAt    time.Time
 	FinishedAt time.Time
 }
 

@@ -43,7 +43,7 @@ func (l *leader) intendDeploy(ctx context.Context, i *serviceforge.Instance) (ne
 		return goOn, err
 	}
 	if !p.admit(i, deploy) {
-		return untilWoken, nil
+		return l.inLine(ctx, i)
 	}
 	if err := l.mayDeploy(ctx, p.director, i); err != nil {
 		return goOn, err
@@ -122,7 +122,7 @@ func (l *leader) awaitDeploy(ctx context.Context, i *serviceforge.Instance) (nex
 	case task.running() && l.overdue(i):
 		return goOn, l.giveUp(ctx, i, p.director)
 	case task.running():
-		return untilWoken, nil
+		return l.untilDue(i), nil
 	case task.State == TaskDone:
 		p.breaker.ended(i.ID, task.ID, well, "")
 		return l.advance(ctx, i, serviceforge.Deployed)

@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -12,26 +13,80 @@ import (
 // may take, whatever it waits for: the rest is for telling how it ended.
 const pollingPart = 0.9
 
-// overdue says whether an operation has had its time. The clock stands still
-// while the engine is paused or the breaker of its pool is open, but never beyond 90 % of the time that
-// the platform polls.
-func (l *leader) overdue(i *serviceforge.Instance) bool {
-	deadline, polled := DefaultDeadline, time.Duration(0)
+// closest bounds how soon a deadline is looked at again, and farthest how late:
+// a clock that stood still may have been set right meanwhile.
+const (
+	closest  = time.Second
+	farthest = 10 * time.Minute
+)
+
+// limits are how long an operation of the instance may take: from its first
+// turn on, and as long as the platform polls (0 = not known).
+func (l *leader) limits(i *serviceforge.Instance) (deadline, polled time.Duration) {
+	deadline = DefaultDeadline
 	if _, plan, err := l.Catalog.Plan(i.ServiceID, i.PlanID); err == nil {
-		polled = plan.MaximumPollingDuration
+		polled = time.Duration(pollingPart * float64(plan.MaximumPollingDuration))
 		if plan.Deadline > 0 {
 			deadline = plan.Deadline
 		}
 	}
-	taken := l.Now().Sub(i.Operation.StartedAt)
-	if polled > 0 && taken > time.Duration(pollingPart*float64(polled)) {
-		return true
+	return deadline, polled
+}
+
+// timeLeft is how long the operation may still take; 0 or less: it has had its
+// time. The clock begins with its first turn at the director, and stands still
+// while the engine is paused, or the pool closed or its breaker open, but never
+// beyond 90 % of the time that the platform polls.
+func (l *leader) timeLeft(i *serviceforge.Instance) time.Duration {
+	deadline, polled := l.limits(i)
+	begun := i.Operation.StartedAt
+	if !i.Operation.BegunAt.IsZero() {
+		begun = i.Operation.BegunAt
 	}
 	stalls := slices.Clone(l.gate.stalls())
 	if p := l.pollers[i.Pool]; p != nil {
 		stalls = append(stalls, p.breaker.stalls()...)
+		stalls = append(stalls, closures(l.Store.PoolMarks()[i.Pool], l.Now())...)
 	}
-	return taken-stalled(i.Operation.StartedAt, stalls) > deadline
+	left := deadline - (l.Now().Sub(begun) - stalled(begun, stalls))
+	if polled > 0 {
+		left = min(left, polled-l.Now().Sub(i.Operation.StartedAt))
+	}
+	return left
+}
+
+// overdue says whether an operation has had its time.
+func (l *leader) overdue(i *serviceforge.Instance) bool { return l.timeLeft(i) <= 0 }
+
+// untilDue waits for news, and for the operation's time to be over.
+func (l *leader) untilDue(i *serviceforge.Instance) next {
+	return later(min(max(l.timeLeft(i), closest), farthest))
+}
+
+// inLine waits for the operation's turn: as long as the platform polls, and
+// without end where that is not known, for the line moves on.
+func (l *leader) inLine(ctx context.Context, i *serviceforge.Instance) (next, error) {
+	if !i.Operation.BegunAt.IsZero() {
+		if l.overdue(i) {
+			return goOn, l.fail(ctx, i, "It took too long", i.Operation.Cause)
+		}
+		return l.untilDue(i), nil
+	}
+	left, limited := l.patience(i.ServiceID, i.PlanID, i.Operation.StartedAt)
+	switch {
+	case !limited:
+		return untilWoken, nil
+	case left <= 0:
+		return goOn, l.fail(ctx, i, "No worker of the director was free in time", "it waited in the line of the pool until the platform would have given up")
+	}
+	return later(max(left, closest)), nil
+}
+
+// patience is how long the platform still waits for an operation; false = that
+// is not known.
+func (l *leader) patience(serviceID, planID string, started time.Time) (time.Duration, bool) {
+	_, polled := l.limits(&serviceforge.Instance{ServiceID: serviceID, PlanID: planID})
+	return polled - l.Now().Sub(started), polled > 0
 }
 
 // stalled adds up the stalls since a time, where they overlap only once.

@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/serviceforge/serviceforge"
@@ -63,7 +64,7 @@ func (l *leader) endSuperseded(ctx context.Context, i *serviceforge.Instance) (n
 			return goOn, err
 		}
 	}
-	return untilWoken, nil
+	return l.untilDue(i), nil
 }
 
 // intendDelete makes sure that the deployment is ours and stores the wish to
@@ -74,7 +75,7 @@ func (l *leader) intendDelete(ctx context.Context, i *serviceforge.Instance) (ne
 		return goOn, err
 	}
 	if !p.admit(i, destroy) {
-		return untilWoken, nil
+		return l.inLine(ctx, i)
 	}
 	whose, err := l.owner(ctx, p.director, i)
 	switch {
@@ -114,8 +115,10 @@ func (l *leader) awaitDelete(ctx context.Context, i *serviceforge.Instance) (nex
 	switch {
 	case err != nil && !forgotten:
 		return goOn, err
+	case !forgotten && task.running() && l.overdue(i):
+		return goOn, l.fail(ctx, i, "The deletion took too long; delete it again", fmt.Sprintf("task %d of the director still runs", task.ID))
 	case !forgotten && task.running():
-		return untilWoken, nil
+		return l.untilDue(i), nil
 	case !forgotten && task.State == TaskDone:
 		return goOn, l.bury(ctx, i)
 	}

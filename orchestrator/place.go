@@ -86,7 +86,7 @@ func (l *leader) place(ctx context.Context, i *serviceforge.Instance) (next, err
 		return goOn, err
 	}
 	if !p.admit(i, deploy) {
-		return untilWoken, nil
+		return l.inLine(ctx, i)
 	}
 	l.choose(i, &p.pool)
 	i.Operation.Step = serviceforge.Placed
@@ -151,6 +151,9 @@ func (l *leader) lineUp(s *store.Summary) bool {
 		return false
 	}
 	p.await(ticketOf(s))
+	if left, limited := l.patience(s.ServiceID, s.PlanID, s.StartedAt); limited {
+		l.queue.after(s.ID, max(left, closest))
+	}
 	return true
 }
 

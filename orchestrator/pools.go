@@ -143,10 +143,22 @@ func (e *Engine) SetPoolState(ctx context.Context, c Caller, pool, state, reason
 		return serviceforge.Errorf(serviceforge.TooLarge, "the reason is longer than %d bytes", maxReason)
 	}
 	e.Log.Info("the state of a pool is set", "pool", pool, "state", state, "reason", reason, "actor", c.Actor)
+	now := e.Now().UTC()
+	mark := store.PoolMark{State: state, Reason: reason, Actor: c.Actor, At: now, Stalls: closures(e.Store.PoolMarks()[pool], now)}
+	mark.Stalls = mark.Stalls[max(0, len(mark.Stalls)-stallsKept):]
 	if wanted == pools.Active && p.State == pools.Active {
-		return e.Store.UnmarkPool(ctx, pool)
+		mark = store.PoolMark{At: now, Stalls: mark.Stalls}
 	}
-	return e.Store.MarkPool(ctx, pool, store.PoolMark{State: state, Reason: reason, Actor: c.Actor, At: e.Now().UTC()})
+	return e.Store.MarkPool(ctx, pool, mark)
+}
+
+// closures are the times during which operators had closed the pool, to this moment.
+func closures(m store.PoolMark, now time.Time) []store.Stall {
+	all := slices.Clone(m.Stalls)
+	if m.State != "" && m.State != string(pools.Active) {
+		all = append(all, store.Stall{From: m.At, To: now})
+	}
+	return all
 }
 
 const maxReason = 1 << 10

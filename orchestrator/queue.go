@@ -78,6 +78,15 @@ func (q *queue) done(id string, again time.Duration) {
 	}
 }
 
+// after asks for work on id after that time, unless that is asked for already.
+func (q *queue) after(id string, d time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.closed && q.timers[id] == nil {
+		q.timers[id] = time.AfterFunc(d, func() { q.add(id) })
+	}
+}
+
 // close makes every next return; work under way goes on.
 func (q *queue) close() {
 	q.mu.Lock()

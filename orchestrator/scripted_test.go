@@ -22,11 +22,14 @@ type scripted struct {
 	deployments map[string]*deployment
 	tasks       []orchestrator.Task // by id, from 1
 	hold        bool                // deploy tasks do not end by themselves
+	holdDeletes bool                // nor do those of deletes
+	queue       bool                // tasks that are held wait for a worker of the director
 	outcome     []string            // states of the next deploy tasks; "" or none = done
 	words       string              // what failed tasks say
 	quote       bool                // failed tasks quote the last manifest
 	events      string              // what tasks that run say; "" = as failed tasks
 	posted      []byte              // the last manifest
+	manifests   map[int][]byte      // by the task that they were posted for
 	address     string              // of every deployment's first VM
 	inventory   inventory
 	calls       map[string]int
@@ -42,7 +45,7 @@ type deployment struct {
 }
 
 func newScripted() *scripted {
-	return &scripted{words: "the whole reason", address: "127.1.1.1", deployments: map[string]*deployment{}, calls: map[string]int{}, changed: make(chan struct{}),
+	return &scripted{words: "the whole reason", address: "127.1.1.1", deployments: map[string]*deployment{}, manifests: map[int][]byte{}, calls: map[string]int{}, changed: make(chan struct{}),
 		fault: func(string, string) error { return nil }}
 }
 
@@ -91,15 +94,37 @@ func (d *scripted) Deploy(_ context.Context, manifest []byte, contextID string) 
 			state, d.outcome = d.outcome[0], d.outcome[1:]
 		}
 		if d.hold {
-			state = orchestrator.TaskProcessing
+			state = d.held()
 		}
 		if state == orchestrator.TaskDone {
 			d.deployments[name].manifest = manifest
 		}
 		id = d.task(orchestrator.Task{State: state, Deployment: name, ContextID: contextID, Description: "create deployment", Result: "as scripted"})
+		d.manifests[id] = manifest
 		return nil
 	})
 	return id, err
+}
+
+func (d *scripted) held() string {
+	if d.queue {
+		return orchestrator.TaskQueued
+	}
+	return orchestrator.TaskProcessing
+}
+
+func running(t orchestrator.Task) bool {
+	return t.State == orchestrator.TaskProcessing || t.State == orchestrator.TaskQueued || t.State == orchestrator.TaskCancelling
+}
+
+// is says whether a task is in the state.
+func (d *scripted) is(task int, state string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if now := d.tasks[task-1].State; now != state {
+		return fmt.Errorf("task %d is %s", task, now)
+	}
+	return nil
 }
 
 // nameOf reads the quoted name of a manifest.
@@ -118,13 +143,18 @@ func (d *scripted) Delete(_ context.Context, name, contextID string) (id int, er
 			return serviceforge.Errorf(serviceforge.NotFound, "Deployment '%s' doesn't exist", name)
 		}
 		for _, t := range d.tasks {
-			if t.Deployment == name && t.State == orchestrator.TaskProcessing {
+			if t.Deployment == name && running(t) {
 				id = d.task(orchestrator.Task{State: orchestrator.TaskError, Deployment: name, ContextID: contextID, Description: "delete deployment " + name, Result: "Failed to acquire lock"})
 				return nil
 			}
 		}
-		delete(d.deployments, name)
-		id = d.task(orchestrator.Task{State: orchestrator.TaskDone, Deployment: name, ContextID: contextID, Description: "delete deployment " + name})
+		state := orchestrator.TaskDone
+		if d.holdDeletes {
+			state = d.held()
+		} else {
+			delete(d.deployments, name)
+		}
+		id = d.task(orchestrator.Task{State: state, Deployment: name, ContextID: contextID, Description: "delete deployment " + name})
 		return nil
 	})
 	return id, err
@@ -166,7 +196,7 @@ func (d *scripted) Task(ctx context.Context, id int, wait time.Duration) (t orch
 		t = d.tasks[id-1]
 		return nil
 	}
-	if err = d.call("Task", read); err == nil && t.State == orchestrator.TaskProcessing {
+	if err = d.call("Task", read); err == nil && running(t) {
 		hold(ctx, changed, wait)
 		d.mu.Lock()
 		defer d.mu.Unlock()
@@ -186,10 +216,13 @@ func hold(ctx context.Context, changed <-chan struct{}, wait time.Duration) {
 
 func (d *scripted) Cancel(_ context.Context, id int) error {
 	return d.call("Cancel", func() error {
-		if d.tasks[id-1].State == orchestrator.TaskProcessing {
+		switch d.tasks[id-1].State {
+		case orchestrator.TaskProcessing:
 			d.tasks[id-1].State = orchestrator.TaskCancelled
-			d.tell()
+		case orchestrator.TaskQueued: // until a worker takes it up
+			d.tasks[id-1].State = orchestrator.TaskCancelling
 		}
+		d.tell()
 		return nil
 	})
 }
@@ -229,7 +262,7 @@ func (d *scripted) Events(_ context.Context, _ int, from int64) (events []byte, 
 // finish ends the running tasks, and lets the next ones end by themselves.
 func (d *scripted) finish() {
 	d.mu.Lock()
-	d.hold = false
+	d.hold, d.holdDeletes = false, false
 	d.mu.Unlock()
 	d.step()
 }
@@ -239,9 +272,15 @@ func (d *scripted) step() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for i, t := range d.tasks {
-		if t.State == orchestrator.TaskProcessing {
+		switch {
+		case t.State == orchestrator.TaskCancelling:
+			d.tasks[i].State = orchestrator.TaskCancelled
+		case running(t) && strings.Contains(t.ContextID, ".delete."):
 			d.tasks[i].State = orchestrator.TaskDone
-			d.deployments[t.Deployment].manifest = fmt.Appendf(nil, "# serviceforge broker=x instance=y operation=%s\n", t.ContextID)
+			delete(d.deployments, t.Deployment)
+		case running(t):
+			d.tasks[i].State = orchestrator.TaskDone
+			d.deployments[t.Deployment].manifest = d.manifests[t.ID]
 		}
 	}
 	d.tell()
@@ -269,7 +308,7 @@ func (d *scripted) running() int {
 	defer d.mu.Unlock()
 	n := 0
 	for _, t := range d.tasks {
-		if t.State == orchestrator.TaskProcessing {
+		if running(t) {
 			n++
 		}
 	}

@@ -20,13 +20,12 @@ func (p *poller) admit(i *serviceforge.Instance, verb string) bool {
 		instance: i.ID, organization: i.OrganizationGUID, plan: i.PlanID, verb: verb,
 		upkeep: isUpkeep(i.Operation.Kind), since: i.Operation.ID,
 	}
-	slot := flight{plan: i.PlanID, verb: verb, since: p.leader.Now(), whole: true}
 	blocked := p.breaker.blocks(verb)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, has := p.inFlight[i.ID]; has {
 		if !blocked || p.breaker.try(i.ID) {
-			p.inFlight[i.ID] = slot
+			p.begin(i, verb)
 			return true
 		}
 		delete(p.inFlight, i.ID)
@@ -38,9 +37,19 @@ func (p *poller) admit(i *serviceforge.Instance, verb string) bool {
 	if free <= 0 || (blocked && !p.breaker.try(i.ID)) || (!blocked && !p.line.among(i.ID, free, p.blocked())) {
 		return false
 	}
-	p.inFlight[i.ID] = slot
+	p.begin(i, verb)
 	p.line.take(i.ID)
 	return true
+}
+
+// begin gives the instance a slot. The first one begins its deadline, which is
+// stored with what it is used for. p.mu is held.
+func (p *poller) begin(i *serviceforge.Instance, verb string) {
+	now := p.leader.Now()
+	p.inFlight[i.ID] = flight{plan: i.PlanID, verb: verb, since: now, whole: true}
+	if i.Operation.BegunAt.IsZero() {
+		i.Operation.BegunAt = now.UTC()
+	}
 }
 
 // ticketOf makes the ticket that admit would make of the record.

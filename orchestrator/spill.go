@@ -65,8 +65,8 @@ func (l *leader) leaving(ctx context.Context, i *serviceforge.Instance) (next, e
 	switch {
 	case err != nil && !forgotten:
 		return goOn, err
-	case !forgotten && task.running():
-		return untilWoken, nil
+	case !forgotten && task.running() && !l.overdue(i):
+		return l.untilDue(i), nil
 	case !forgotten && task.State == TaskDone:
 		return l.elsewhere(ctx, i)
 	case l.overdue(i):

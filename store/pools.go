@@ -17,10 +17,11 @@ import (
 // above the pool file.
 type PoolMark struct {
 	header
-	State  string    `json:"state"` // of package pools
+	State  string    `json:"state"` // of package pools; "" = the pool file's
 	Reason string    `json:"reason,omitempty"`
 	Actor  string    `json:"actor,omitempty"` // which authority, e.g. "token 1"
 	At     time.Time `json:"at"`
+	Stalls []Stall   `json:"stalls,omitempty"` // the last times it was closed, oldest first
 }
 
 // MarkPool stores an operator's decision; all replicas see it. Errors: Unavailable.

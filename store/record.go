@@ -76,6 +76,7 @@ type operationRecord struct {
 	Repeats    int                         `json:"repeats,omitempty"`
 	NotBefore  time.Time                   `json:"not_before,omitzero"`
 	StartedAt  time.Time                   `json:"started_at"`
+	BegunAt    time.Time                   `json:"begun_at,omitzero"`
 	FinishedAt time.Time                   `json:"finished_at,omitzero"`
 	Wish       wishRecord                  `json:"wish,omitzero"`
 	Before     *outcomeRecord              `json:"before,omitempty"`
@@ -219,7 +220,7 @@ func operationToRecord(o *serviceforge.Operation) operationRecord {
 		ID: o.ID, Kind: o.Kind, State: o.State, Step: o.Step, Message: o.Message, Cause: o.Cause,
 		Identity: o.Identity, Actor: o.Actor, Attempt: o.Attempt, Failures: o.Failures, Repeats: o.Repeats,
 		Tried: o.Tried, Intent: intentRecord(o.Intent), Superseded: intentRecord(o.Superseded),
-		NotBefore: o.NotBefore, StartedAt: o.StartedAt, FinishedAt: o.FinishedAt,
+		NotBefore: o.NotBefore, StartedAt: o.StartedAt, BegunAt: o.BegunAt, FinishedAt: o.FinishedAt,
 		Wish:   wishRecord{o.Wish.PlanID, o.Wish.Release, o.Wish.Versions, o.Wish.Maintenance},
 		Before: before, aftermathRecord: aftermathRecord(o.Aftermath),
 	}
@@ -234,7 +235,7 @@ func operationFromRecord(r *operationRecord) serviceforge.Operation {
 		ID: r.ID, Kind: r.Kind, State: r.State, Step: r.Step, Message: r.Message, Cause: r.Cause,
 		Identity: r.Identity, Actor: r.Actor, Attempt: r.Attempt, Failures: r.Failures, Repeats: r.Repeats,
 		Tried: r.Tried, Intent: serviceforge.Intent(r.Intent), Superseded: serviceforge.Intent(r.Superseded),
-		NotBefore: r.NotBefore, StartedAt: r.StartedAt, FinishedAt: r.FinishedAt,
+		NotBefore: r.NotBefore, StartedAt: r.StartedAt, BegunAt: r.BegunAt, FinishedAt: r.FinishedAt,
 		Wish: serviceforge.Wish{
 			PlanID: r.Wish.PlanID, Release: r.Wish.Release, Versions: r.Wish.Versions, Maintenance: r.Wish.Maintenance,
 		},
