@@ -28,6 +28,9 @@ type Binding struct {
 	Password    Secret
 	Credentials Secret // JSON object handed to the app; empty until ready
 	Endpoints   []Endpoint
+	// Stale says, in lists, that the instance would give other credentials now:
+	// its addresses moved, or an update changed them. It is not stored.
+	Stale bool
 
 	CreatedAt   time.Time
 	ExpiresAt   time.Time // the engine revokes it then; zero = never
@@ -59,7 +62,7 @@ const (
 // 409). A rotation asks for what its predecessor was made for.
 func (b *Binding) SameOrder(o *Binding) bool {
 	return b.ServiceID == o.ServiceID && b.PlanID == o.PlanID && b.AppGUID == o.AppGUID && b.Predecessor == o.Predecessor &&
-		sameJSON(b.Parameters.Reveal(), o.Parameters.Reveal())
+		SameJSON(b.Parameters.Reveal(), o.Parameters.Reveal())
 }
 
 // Expired says whether the binding's time is over.

@@ -90,5 +90,5 @@ func (i *Instance) Busy() bool { return i.Operation.State == InProgress }
 func (i *Instance) SameOrder(o *Instance) bool {
 	return i.ServiceID == o.ServiceID && i.PlanID == o.PlanID &&
 		i.OrganizationGUID == o.OrganizationGUID && i.SpaceGUID == o.SpaceGUID &&
-		sameJSON(i.Parameters.Reveal(), o.Parameters.Reveal())
+		SameJSON(i.Parameters.Reveal(), o.Parameters.Reveal())
 }

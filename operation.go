@@ -114,8 +114,8 @@ type Intent struct {
 // Done says whether the operation has ended.
 func (o *Operation) Done() bool { return o.State == Succeeded || o.State == Failed }
 
-// sameJSON compares two JSON documents by value; empty equals {} and null.
-func sameJSON(a, b string) bool {
+// SameJSON compares two JSON documents by value; empty equals {} and null.
+func SameJSON(a, b string) bool {
 	return bytes.Equal(canonical(a), canonical(b))
 }
 

@@ -25,13 +25,13 @@ func (i *Instance) Present() Wish {
 
 // Same says whether both wish for the same instance.
 func (w Wish) Same(o Wish) bool {
-	return w.SameDeployment(o) && w.Maintenance == o.Maintenance && sameJSON(w.Context.Reveal(), o.Context.Reveal())
+	return w.SameDeployment(o) && w.Maintenance == o.Maintenance && SameJSON(w.Context.Reveal(), o.Context.Reveal())
 }
 
 // SameDeployment says whether both wishes are served by the same deployment:
 // no director need be asked to come from one to the other.
 func (w Wish) SameDeployment(o Wish) bool {
-	return w.PlanID == o.PlanID && sameJSON(w.Parameters.Reveal(), o.Parameters.Reveal()) &&
+	return w.PlanID == o.PlanID && SameJSON(w.Parameters.Reveal(), o.Parameters.Reveal()) &&
 		w.Release == o.Release && maps.Equal(w.Versions, o.Versions)
 }
 

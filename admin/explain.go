@@ -23,6 +23,9 @@ func explanationOf(x *orchestrator.Explanation) Explanation {
 		Pool: i.Pool, Deployment: i.Deployment, Task: o.Intent.Task, Attempt: o.Attempt, Failures: o.Failures, Repeats: o.Repeats,
 		StartedAt: o.StartedAt, FinishedAt: o.FinishedAt,
 	}
+	for _, f := range x.Findings {
+		told.Findings = append(told.Findings, SweepFinding(f))
+	}
 	if b := x.Breaker; b != nil {
 		told.Breaker = &Breaker{Away: b.Away, Sick: b.Sick, Since: b.Since, Cause: b.Cause}
 	}

@@ -81,6 +81,9 @@ func (a *API) getInstance(q *request) (any, error) {
 	told.Service, told.Plan = a.names(i.ServiceID, i.PlanID)
 	for n := range bindings {
 		told.Bindings = append(told.Bindings, bindings[n].ID)
+		if bindings[n].Stale {
+			told.StaleBindings = append(told.StaleBindings, bindings[n].ID)
+		}
 	}
 	return told, nil
 }

@@ -31,6 +31,7 @@ var routes = []Route{
 	{"GET", "/pools", viewer, (*API).listPools},
 	{"PUT", "/pools/{pool}", operates, (*API).putPool},
 	{"GET", "/pools/{pool}/check", viewer, (*API).checkPool},
+	{"GET", "/sweeps", viewer, (*API).listSweeps},
 	{"GET", "/orphans", viewer, (*API).listOrphans},
 	{"DELETE", "/orphans/{deployment}", operates, (*API).deleteOrphan},
 	{"GET", "/instances", viewer, (*API).listInstances},

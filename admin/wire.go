@@ -52,6 +52,9 @@ type Instance struct {
 	CreatedAt      time.Time                   `json:"created_at"`
 	UpdatedAt      time.Time                   `json:"updated_at,omitzero"`
 	Bindings       []string                    `json:"bindings,omitempty"` // ids
+	// StaleBindings are those that hold other credentials than they would be
+	// given now: the addresses moved, or an update changed them.
+	StaleBindings []string `json:"stale_bindings,omitempty"`
 }
 
 // Order is the body of PUT /admin/v1/instances/{id}.
@@ -129,6 +132,7 @@ type Explanation struct {
 	Cause          string                      `json:"cause,omitempty"`
 	Class          string                      `json:"class,omitempty"` // of the cause, e.g. "ips_exhausted"
 	Advice         string                      `json:"advice,omitempty"`
+	Findings       []SweepFinding              `json:"findings,omitempty"` // of the last sweep
 	Pool           string                      `json:"pool,omitempty"`
 	Deployment     string                      `json:"deployment"`
 	Task           int                         `json:"bosh_task_id,omitempty"`

@@ -88,7 +88,7 @@ func (a *App) startEngine() error {
 		Store: a.store, Catalog: a.catalog, Releases: a.releases, Pools: a.pools, Directors: a.directors,
 		Users: a.users, Spiff: a.spiff, Log: a.log.With("part", "engine"), Now: time.Now,
 		NewID: func() string { return ulid.Make().String() }, Versions: versions, Name: hostName(),
-		PostTimeout: a.config.Engine.DirectorTimeout, StrangerWait: a.strangerWait(),
+		PostTimeout: a.config.Engine.DirectorTimeout, StrangerWait: a.strangerWait(), Sweep: a.config.Engine.Sweep,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

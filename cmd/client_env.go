@@ -55,6 +55,7 @@ func addClientCommands(root *cobra.Command, env *clientEnv) {
 		newPoolStateCommand(env, "uncordon", "Let new instances into a pool again", pools.Active, "takes new instances"),
 		newPoolStateCommand(env, "drain", "Let no new instances into a pool that is to be emptied", pools.Draining, "takes no new instances; what it has is to leave it"),
 		newOrphansCommand(env),
+		newSweepCommand(env),
 		newExplainCommand(env),
 		newRepairCommand(env),
 		newEngineCommand(env),

@@ -44,6 +44,9 @@ func writeExplanation(out io.Writer, x *admin.Explanation, colour bool) error {
 	if b := x.Breaker; b != nil {
 		row("breaker", "open since "+b.Since.Local().Format(time.RFC3339)+": "+b.Cause, red)
 	}
+	for _, f := range x.Findings {
+		row("found", f.Kind+": "+f.Says, red)
+	}
 	row("told the user", x.Message, plain)
 	row("cause", x.Cause, red)
 	row("kind of cause", x.Class, plain)

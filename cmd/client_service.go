@@ -59,6 +59,7 @@ func writeInstance(ctx context.Context, out io.Writer, client *admin.Client, i *
 		row(group, strings.Join(i.Facts[group], ", "), plain)
 	}
 	row("bindings", strings.Join(i.Bindings, ", "), plain)
+	row("stale bindings", strings.Join(i.StaleBindings, ", "), yellow)
 	row("created", i.CreatedAt.Local().Format(time.RFC3339), plain)
 	if !i.UpdatedAt.IsZero() {
 		row("changed", i.UpdatedAt.Local().Format(time.RFC3339), plain)

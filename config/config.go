@@ -86,6 +86,7 @@ type Etcd struct {
 type Engine struct {
 	Lease           time.Duration `mapstructure:"lease" usage:"how long a leader that went silent still counts as the leader"`
 	DirectorTimeout time.Duration `mapstructure:"director_timeout" usage:"how long a director may take for one answer; less than the lease"`
+	Sweep           time.Duration `mapstructure:"sweep" usage:"how long a look through all instances of a director takes, at least; 0 = none is made"`
 }
 
 // Default returns the settings of production: strict, and without a password.
@@ -98,7 +99,7 @@ func Default() Config {
 		BOSH: BOSH{Listen: "127.0.0.1:25555", Network: "127.244.0.0/16", Username: "admin",
 			ConfigServer: true, Workers: 4},
 		Etcd:   Etcd{Listen: "127.0.0.1:2379"},
-		Engine: Engine{Lease: 10 * time.Second, DirectorTimeout: 8 * time.Second},
+		Engine: Engine{Lease: 10 * time.Second, DirectorTimeout: 8 * time.Second, Sweep: 10 * time.Minute},
 	}
 }
 
@@ -145,6 +146,8 @@ func (c *Config) Validate() error {
 		return invalid("engine.lease", "%s is shorter than a second", c.Engine.Lease)
 	case c.Engine.DirectorTimeout <= 0 || c.Engine.DirectorTimeout >= c.Engine.Lease:
 		return invalid("engine.director_timeout", "%s is not between 0 and engine.lease, %s", c.Engine.DirectorTimeout, c.Engine.Lease)
+	case c.Engine.Sweep < 0:
+		return invalid("engine.sweep", "%s is less than none", c.Engine.Sweep)
 	case c.BOSH.Workers < 1:
 		return invalid("bosh.workers", "the local director needs at least one worker")
 	}

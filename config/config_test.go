@@ -25,7 +25,7 @@ var samples = map[string]string{
 	"bosh.username": "bu", "bosh.password": "canary", "bosh.config_server": "false", "bosh.local_dns": "true", "bosh.workers": "9",
 	"etcd.endpoints": "https://a,https://b", "etcd.ca": "ca", "etcd.cert": "cert", "etcd.key": "key",
 	"etcd.username": "eu", "etcd.password": "canary", "etcd.listen": "127.0.0.1:3", "pools": "a.yml,b.yml",
-	"engine.lease": "3s", "engine.director_timeout": "2s",
+	"engine.lease": "3s", "engine.director_timeout": "2s", "engine.sweep": "9m",
 }
 
 func load(t *testing.T, args ...string) (config.Config, error) {

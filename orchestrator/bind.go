@@ -201,7 +201,7 @@ func (e *Engine) bound(ctx context.Context, r *BindRequest, i *serviceforge.Inst
 	}
 	service, _, err := releases.UsersOf(i.Access)
 	if err == nil {
-		err = e.Users.Create(ctx, service, users.User{Name: b.User, Password: b.Password})
+		err = e.Users.Create(ctx, service, userOf(b))
 	}
 	if err == nil {
 		err = e.complete(i, b)
@@ -223,7 +223,7 @@ func (e *Engine) bound(ctx context.Context, r *BindRequest, i *serviceforge.Inst
 
 // complete makes a binding ready whose user is made.
 func (e *Engine) complete(i *serviceforge.Instance, b *serviceforge.Binding) (err error) {
-	if b.Credentials, err = releases.Credentials(i.Access, users.User{Name: b.User, Password: b.Password}); err != nil {
+	if b.Credentials, err = releases.Credentials(i.Access, userOf(b)); err != nil {
 		return err
 	}
 	if b.Endpoints, err = releases.Endpoints(i.Access); err != nil {
@@ -260,14 +260,22 @@ func (e *Engine) binding(ctx context.Context, c Caller, instanceID, bindingID st
 }
 
 func (e *Engine) bindings(ctx context.Context, c Caller, instanceID string) ([]serviceforge.Binding, error) {
-	if _, err := e.visible(ctx, c, instanceID); err != nil {
+	i, err := e.visible(ctx, c, instanceID)
+	if err != nil {
 		return nil, err
 	}
 	all, err := e.Store.Bindings(ctx, instanceID)
-	for i := range all {
-		all[i].Credentials, all[i].Password = serviceforge.Secret{}, serviceforge.Secret{}
+	for n := range all {
+		b := &all[n]
+		b.Stale = isStale(&i, b)
+		b.Credentials, b.Password = serviceforge.Secret{}, serviceforge.Secret{}
 	}
 	return all, err
+}
+
+// userOf is the service's user of a binding.
+func userOf(b *serviceforge.Binding) users.User {
+	return users.User{Name: b.User, Password: b.Password}
 }
 
 // empty says that a JSON object holds nothing.

@@ -108,7 +108,7 @@ func (v *visit) make(ctx context.Context, b *serviceforge.Binding) error {
 		if v.instance.State == serviceforge.Destroying {
 			return serviceforge.Errorf(serviceforge.Unprocessable, "the service instance is being deleted")
 		}
-		return v.Users.Create(ctx, v.service, users.User{Name: b.User, Password: b.Password})
+		return v.Users.Create(ctx, v.service, userOf(b))
 	})
 	if err == nil {
 		err = v.complete(v.instance, b)

@@ -201,10 +201,12 @@ func (l *leader) check(ctx context.Context, i *serviceforge.Instance) (next, err
 	if err != nil {
 		return goOn, err
 	}
-	checked := i.Wished() // a failed update leaves facts and access as they are
-	if checked.Facts, err = p.director.Addresses(ctx, i.Deployment); err != nil {
+	vms, err := p.director.Instances(ctx, i.Deployment)
+	if err != nil {
 		return goOn, err
 	}
+	checked := i.Wished() // a failed update leaves facts and access as they are
+	checked.Facts = addressesOf(vms)
 	if checked.Access, err = l.access(ctx, &checked); err != nil {
 		return goOn, err
 	}

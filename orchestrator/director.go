@@ -25,9 +25,9 @@ type Director interface {
 	// Manifest returns the text of the last deploy that succeeded; it is empty
 	// when none did. NotFound = there is no such deployment.
 	Manifest(ctx context.Context, deployment string) ([]byte, error)
-	// Addresses returns the addresses of each instance group, lowest index
-	// first, without asking an agent (a plain GET).
-	Addresses(ctx context.Context, deployment string) (map[string][]string, error)
+	// Instances lists the deployment's instances, lowest index of a group first,
+	// without asking an agent (a plain GET).
+	Instances(ctx context.Context, deployment string) ([]VM, error)
 	// Events reads a task's event output from the given byte on. No news is
 	// an empty answer.
 	Events(ctx context.Context, task int, from int64) ([]byte, error)
@@ -61,6 +61,25 @@ type Info struct {
 	// Scopes are what our token allows, e.g. "bosh.teams.forge.admin"; none
 	// where the director takes passwords.
 	Scopes []string
+}
+
+// VM is what a director knows of one instance of a group.
+type VM struct {
+	Group     string
+	Index     int
+	Addresses []string // none = an errand's, or it has no VM
+	Missing   bool     // it should have a VM, and has none
+}
+
+// addressesOf returns the first address of each VM, by group.
+func addressesOf(vms []VM) map[string][]string {
+	addresses := map[string][]string{}
+	for _, vm := range vms {
+		if len(vm.Addresses) > 0 {
+			addresses[vm.Group] = append(addresses[vm.Group], vm.Addresses[0])
+		}
+	}
+	return addresses
 }
 
 // TaskQuery selects tasks; zero fields do not select.

@@ -53,6 +53,9 @@ type Options struct {
 	// timeout. Zero is right only where the predecessor and the director are
 	// known to be dead: pass a negative value for that.
 	StrangerWait time.Duration
+	// Sweep is how long a look through all instances of a director takes, at
+	// least; 0 = none is made.
+	Sweep time.Duration
 }
 
 // Engine accepts requests on every replica and fulfils them on the leader.
@@ -136,6 +139,9 @@ func (e *Engine) lead(ctx context.Context, term *store.Term) {
 	for _, p := range l.pollers {
 		all.Go(func() { p.run(ctx) })
 		all.Go(func() { p.tell(ctx) })
+	}
+	for _, group := range l.directorGroups() {
+		all.Go(func() { l.newSweeper(group).run(ctx) })
 	}
 	all.Go(func() { l.follow(ctx) })
 	all.Go(func() { l.look(ctx) })

@@ -25,7 +25,7 @@ func TestAnInstanceIsCreatedBoundAndDeleted(t *testing.T) {
 		t.Errorf("the manifest is not stamped: %+v", stamp)
 	}
 	// Counts, not times: name check, POST, and GET …/instances (DESIGN §4).
-	for call, most := range map[string]int{"Deploy": 1, "Manifest": 1, "Addresses": 1, "Task": 1, "Tasks": 0} {
+	for call, most := range map[string]int{"Deploy": 1, "Manifest": 1, "Instances": 1, "Task": 1, "Tasks": 0} {
 		if n := h.director.count(call); n > most {
 			t.Errorf("%d calls of %s, at most %d", n, call, most)
 		}

@@ -21,6 +21,7 @@ type Explanation struct {
 	Breaker  *store.Breaker        // the pool's, if it is open
 	Class    string                // of the last cause, e.g. "ips_exhausted"; "" = there is none
 	Advice   string                // what to do; "" = nothing
+	Findings []store.Finding       // what the last sweep found of it
 }
 
 // updateAgain is what is to be done after a failed update, where other failures
@@ -35,6 +36,9 @@ func (e *Engine) Explain(ctx context.Context, c Caller, instanceID string) (Expl
 		return Explanation{}, err
 	}
 	x := Explanation{Instance: i}
+	if x.Findings, err = e.findingsOf(ctx, i.ID); err != nil {
+		return Explanation{}, err
+	}
 	o := &i.Operation
 	if o.Cause != "" {
 		found := classify(o.Cause)

@@ -66,11 +66,11 @@ func (h *heard) Manifest(ctx context.Context, deployment string) ([]byte, error)
 	return manifest, err
 }
 
-// Addresses is Director's.
-func (h *heard) Addresses(ctx context.Context, deployment string) (map[string][]string, error) {
-	addresses, err := h.Director.Addresses(ctx, deployment)
+// Instances is Director's.
+func (h *heard) Instances(ctx context.Context, deployment string) ([]VM, error) {
+	vms, err := h.Director.Instances(ctx, deployment)
 	h.tell(ctx, err)
-	return addresses, err
+	return vms, err
 }
 
 // VMs is Director's.

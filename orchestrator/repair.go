@@ -112,10 +112,11 @@ func (l *leader) verifyDeployment(ctx context.Context, i *serviceforge.Instance)
 	case whose != ours:
 		return serviceforge.Errorf(serviceforge.Unprocessable, "the deployment %s is not this broker's for this instance any more; it is left alone", i.Deployment)
 	}
-	addresses, err := p.director.Addresses(ctx, i.Deployment)
+	vms, err := p.director.Instances(ctx, i.Deployment)
 	if err != nil {
 		return err
 	}
+	addresses := addressesOf(vms)
 	if len(addresses) == 0 {
 		return serviceforge.Errorf(serviceforge.Unprocessable, "the deployment %s has no VMs: look with `bosh -d %s instances`", i.Deployment, i.Deployment)
 	}

@@ -31,6 +31,8 @@ type scripted struct {
 	posted      []byte              // the last manifest
 	manifests   map[int][]byte      // by the task that they were posted for
 	address     string              // of every deployment's first VM
+	moved       map[string]string   // addresses of the first VMs of deployments
+	broken      map[string]bool     // deployments whose second VM is missing
 	inventory   inventory
 	calls       map[string]int
 	changed     chan struct{}
@@ -238,8 +240,18 @@ func (d *scripted) Manifest(_ context.Context, name string) (manifest []byte, er
 	return manifest, err
 }
 
-func (d *scripted) Addresses(context.Context, string) (map[string][]string, error) {
-	return map[string][]string{"node": {d.address, "127.1.1.2"}}, d.call("Addresses", func() error { return nil })
+func (d *scripted) Instances(_ context.Context, name string) (vms []orchestrator.VM, err error) {
+	err = d.call("Instances", func() error {
+		vms = []orchestrator.VM{{Group: "node", Addresses: []string{d.address}}, {Group: "node", Index: 1, Addresses: []string{"127.1.1.2"}}, {Group: "errand"}}
+		if to := d.moved[name]; to != "" {
+			vms[0].Addresses = []string{to}
+		}
+		if d.broken[name] {
+			vms[1].Addresses, vms[1].Missing = nil, true
+		}
+		return nil
+	})
+	return vms, err
 }
 
 func (d *scripted) Events(_ context.Context, _ int, from int64) (events []byte, err error) {

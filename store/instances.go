@@ -71,20 +71,22 @@ func (s *Store) wrote(ctx context.Context, i *serviceforge.Instance, answer *cli
 
 // PutInstance replaces a record that still has the Revision it was read with,
 // and sets the new Revision. Where the instance's standing differs from the
-// stored one, the same transaction tells it in the history. A term other than 0 must be the present leader's.
+// stored one, the same transaction tells it in the history, with further
+// changes. A term other than 0 must be the present leader's.
 // The claim on a place in a pool moves with it.
 // Errors: Conflict (somebody wrote since, or another leader rules: read again),
 // Busy (the place that the record claims is somebody else's), Unavailable.
-func (s *Store) PutInstance(ctx context.Context, i *serviceforge.Instance, term int64) error {
+func (s *Store) PutInstance(ctx context.Context, i *serviceforge.Instance, term int64, changes ...serviceforge.Change) error {
 	value, err := s.encodeInstance(i)
 	if err != nil {
 		return err
 	}
-	var told []clientv3.Op
 	if i.Standing() != i.Stored {
-		if told, err = tell(i.ID, changeOf(i, i.UpdatedAt)); err != nil {
-			return err
-		}
+		changes = append(changes, changeOf(i, i.UpdatedAt))
+	}
+	told, err := tell(i.ID, changes...)
+	if err != nil {
+		return err
 	}
 	place := key(instancesKey, i.ID)
 	free, moved, taken := move(i)

@@ -26,6 +26,7 @@ const (
 	dueKey        = root + "due/"
 	historyKey    = root + "history/"
 	breakersKey   = root + "breakers/"
+	sweepsKey     = root + "sweeps/"
 	engineKey     = root + "engine"
 	tombstonesKey = root + "tombstones/"
 	slotsKey      = root + "slots/"

@@ -200,8 +200,8 @@ func contract(all map[int]exchange) []struct {
 			manifest, err := c.Manifest(ctx, "nope")
 			return len(manifest), err
 		}, 0, serviceforge.NotFound},
-		{"addresses leave an errand's group out", 394, none, func(ctx context.Context, c *client) (any, error) { return c.Addresses(ctx, "svc-1") },
-			map[string][]string{"standalone": {"10.244.0.10"}}, ""},
+		{"instances, an errand's without an address", 394, none, func(ctx context.Context, c *client) (any, error) { return c.Instances(ctx, "svc-1") },
+			[]orchestrator.VM{{Group: "standalone", Addresses: []string{"10.244.0.10"}}, {Group: "smoke-tests", Addresses: []string{}}}, ""},
 		{"VMs", 392, none, func(ctx context.Context, c *client) (any, error) { return c.VMs(ctx, "svc-1") }, 1, ""},
 		{"deployments", 389, none, func(ctx context.Context, c *client) (any, error) { return c.Deployments(ctx) }, []string{"svc-1"}, ""},
 		{"not let in: 401 with plain text", 7, "exclude_configs=true&exclude_releases=true&exclude_stemcells=true", func(ctx context.Context, c *client) (any, error) {

@@ -94,28 +94,22 @@ func (c *Client) Manifest(ctx context.Context, deployment string) ([]byte, error
 	return []byte(answer.Manifest), t.translate(err, "reading deployment "+deployment)
 }
 
-// instance is what the plain list of a deployment's instances says of one.
-type instance struct {
-	Group string   `json:"job"`
-	Index int      `json:"index"`
-	IPs   []string `json:"ips"`
-}
-
-// Addresses reads the plain list of instances: no task, no agent is asked.
-func (c *Client) Addresses(ctx context.Context, deployment string) (map[string][]string, error) {
-	request, t := c.call(ctx, "")
-	var answers []instance
-	if err := request.Get("/deployments/"+url.PathEscape(deployment)+"/instances", &answers); err != nil {
-		return nil, t.translate(err, "reading the instances of "+deployment)
+// Instances reads the plain list of instances: no task, no agent is asked.
+func (c *Client) Instances(ctx context.Context, deployment string) ([]orchestrator.VM, error) {
+	type instance struct {
+		Group     string   `json:"job"`
+		Index     int      `json:"index"`
+		IPs       []string `json:"ips"`
+		CID       string   `json:"cid"`
+		ExpectsVM bool     `json:"expects_vm"`
 	}
-	slices.SortFunc(answers, func(a, b instance) int { return cmp.Compare(a.Index, b.Index) })
-	addresses := map[string][]string{}
+	answers, err := get[[]instance](ctx, c, "/deployments/"+url.PathEscape(deployment)+"/instances", "reading the instances of "+deployment)
+	vms := make([]orchestrator.VM, 0, len(answers))
 	for _, a := range answers {
-		if len(a.IPs) > 0 { // an errand's group has none
-			addresses[a.Group] = append(addresses[a.Group], a.IPs[0])
-		}
+		vms = append(vms, orchestrator.VM{Group: a.Group, Index: a.Index, Addresses: a.IPs, Missing: a.ExpectsVM && a.CID == ""})
 	}
-	return addresses, nil
+	slices.SortFunc(vms, func(a, b orchestrator.VM) int { return cmp.Compare(a.Index, b.Index) })
+	return vms, err
 }
 
 // Events reads a task's event output from a byte on; 416 means nothing new.

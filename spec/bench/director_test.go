@@ -178,8 +178,8 @@ func (d *director) Manifest(ctx context.Context, name string) (manifest []byte, 
 	return manifest, err
 }
 
-func (d *director) Addresses(ctx context.Context, _ string) (map[string][]string, error) {
-	return map[string][]string{"node": {"127.1.1.1"}}, d.call(ctx, "Addresses", func() error { return nil })
+func (d *director) Instances(ctx context.Context, _ string) ([]orchestrator.VM, error) {
+	return []orchestrator.VM{{Group: "node", Addresses: []string{"127.1.1.1"}}}, d.call(ctx, "Instances", func() error { return nil })
 }
 
 func (d *director) Events(ctx context.Context, _ int, _ int64) ([]byte, error) {

@@ -105,7 +105,7 @@ const (
 	offeringKeys = "id name description bindable plans release?"
 	planKeys     = "id name description"
 	instanceKeys = "id service_id plan_id service plan platform state operation operation_state message? deployment pool release? " +
-		"bosh_task_id? facts? created_at updated_at? bindings?"
+		"bosh_task_id? facts? created_at updated_at? bindings? stale_bindings?"
 	acceptedKeys = "operation done"
 	bindingKeys  = "id instance_id created_at existed? credentials"
 )
