@@ -169,12 +169,9 @@ func (c *call) retryAfter(after time.Duration) {
 	c.answer.Header().Set("Retry-After", strconv.FormatInt(seconds, 10))
 }
 
-// writeAnswer writes one error.
-func writeAnswer(w http.ResponseWriter, status int, told body) { writeJSON(w, status, told) }
-
-// writeJSON writes one answer of plain strings and booleans.
-func writeJSON(w http.ResponseWriter, status int, told any) {
-	content, _ := json.Marshal(told) // cannot fail
+// writeAnswer writes one JSON answer.
+func writeAnswer(w http.ResponseWriter, status int, told body) {
+	content, _ := json.Marshal(told) // two strings: cannot fail
 	w.Header().Set("Content-Type", jsonType)
 	w.WriteHeader(status)
 	_, _ = w.Write(append(content, '\n'))

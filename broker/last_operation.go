@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"net/http"
 
 	"github.com/pivotal-cf/brokerapi/v10/domain"
 
@@ -26,34 +25,25 @@ func (v verbs) LastOperation(ctx context.Context, escapedID string, d domain.Pol
 	if progress.State == serviceforge.InProgress {
 		c.retryAfter(progress.RetryAfter)
 	}
-	if progress.State == serviceforge.Failed {
-		c.answer.replace = func(w http.ResponseWriter) { writeJSON(w, http.StatusOK, failureOf(progress)) }
-	}
+	tellAftermath(c, &progress)
 	return domain.LastOperation{
 		State:       domain.LastOperationState(progress.State),
 		Description: progress.Description,
 	}, nil
 }
 
-// failure is the answer to a poll for an operation that failed; brokerapi has
-// no fields for what it left (OSB "Polling Last Operation: Body").
-type failure struct {
-	State            serviceforge.OperationState `json:"state"`
-	Description      string                      `json:"description,omitempty"`
-	InstanceUsable   *bool                       `json:"instance_usable,omitempty"`   // of updates and deprovisions only
-	UpdateRepeatable *bool                       `json:"update_repeatable,omitempty"` // of updates only
-}
-
-func failureOf(p orchestrator.Progress) failure {
-	told := failure{State: p.State, Description: p.Description}
-	usable, repeatable := !p.Unusable, !p.Unrepeatable
-	switch p.Kind {
-	case serviceforge.Update:
-		told.InstanceUsable, told.UpdateRepeatable = &usable, &repeatable
-	case serviceforge.Deprovision:
-		told.InstanceUsable = &usable
+// tellAftermath adds what a failed operation left (OSB "Polling Last Operation:
+// Body"), which brokerapi has no room for.
+func tellAftermath(c *call, p *orchestrator.Progress) {
+	if p.State != serviceforge.Failed {
+		return
 	}
-	return told
+	if p.Kind == serviceforge.Update || p.Kind == serviceforge.Deprovision {
+		c.answer.add("instance_usable", !p.Unusable)
+	}
+	if p.Kind == serviceforge.Update {
+		c.answer.add("update_repeatable", !p.Unrepeatable)
+	}
 }
 
 // LastBindingOperation answers GET …/service_bindings/:bid/last_operation (OSB

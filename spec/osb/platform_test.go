@@ -26,8 +26,9 @@ const patience = 2 * time.Minute
 type platform struct {
 	url    string
 	state  string
-	strict bool
 	client *http.Client
+	// credentials are those of "bind-2", kept while the services are silent.
+	credentials *login
 }
 
 // startBroker runs `serviceforge dev` in a temporary folder, on free ports and
@@ -50,7 +51,10 @@ func startBroker(t *testing.T, strict bool) *platform {
 	}
 	exited := make(chan error, 1)
 	go func() { exited <- command.Wait() }()
-	p := &platform{strict: strict, client: &http.Client{Transport: &http.Transport{ExpectContinueTimeout: time.Second}}}
+	p := &platform{client: &http.Client{
+		Transport: &http.Transport{ExpectContinueTimeout: time.Second},
+		Timeout:   time.Minute, // line 68: then platforms give up
+	}}
 	t.Cleanup(func() {
 		_ = command.Process.Signal(syscall.SIGTERM)
 		select {
@@ -168,33 +172,74 @@ func (p *platform) table(t *testing.T, rows []row) {
 	}
 }
 
-// row sends the request of a row and checks the answer, and what holds for
-// every answer: lines 11, 20, 27 and 212.
+// always is what holds for the answer to every row.
+var always = []struct {
+	lines, name string
+	holds       func(r row, a answer) bool
+}{
+	{"11", "every answer echoes the request identity", func(_ row, a answer) bool {
+		return a.header.Get("X-Broker-API-Request-Identity") == "request-1"
+	}},
+	{"27", "every answer is application/json", func(_ row, a answer) bool { return a.header.Get("Content-Type") == "application/json" }},
+	{"212", "every answer is a JSON object", func(_ row, a answer) bool { return a.json != nil }},
+	{"20", "an error code is one CamelCase word", func(_ row, a answer) bool {
+		code, present := a.json["error"]
+		return !present || camelCase.MatchString(fmt.Sprint(code))
+	}},
+	{"20", "errors have a description, which is not empty", func(_ row, a answer) bool {
+		d, present := a.json["description"]
+		return d != "" && (present || a.status < 400 || a.status == http.StatusGone)
+	}},
+	{"23,89", "instance_usable is told of updates and deletes only", func(r row, a answer) bool {
+		_, present := a.json["instance_usable"]
+		return !present || a.status >= 400 && (r.method == http.MethodPatch || r.method == http.MethodDelete)
+	}},
+	{"24,90", "update_repeatable is told of updates only", func(r row, a answer) bool {
+		_, present := a.json["update_repeatable"]
+		return !present || a.status >= 400 && r.method == http.MethodPatch
+	}},
+}
+
+// row sends the request of a row and checks the answer.
 func (p *platform) row(t *testing.T, r row) answer {
 	t.Helper()
 	a := p.send(t, r)
 	if a.status != r.status {
 		t.Fatalf("%s %s: %d, want %d: %s", r.method, r.path, a.status, r.status, a.text)
 	}
-	if a.header.Get("X-Broker-API-Request-Identity") != "request-1" {
-		t.Error("line 11: the request identity is not echoed")
-	}
-	if a.header.Get("Content-Type") != "application/json" {
-		t.Errorf("line 27: Content-Type %q", a.header.Get("Content-Type"))
-	}
-	if a.json == nil {
-		t.Fatalf("line 212: not a JSON object: %s", a.text)
-	}
-	if code, present := a.json["error"]; present && a.status != http.StatusForbidden && !camelCase.MatchString(fmt.Sprint(code)) {
-		t.Errorf("line 20: error %q", code)
-	}
-	if d, present := a.json["description"]; present && d == "" || !present && a.status >= 400 && a.status != http.StatusGone && a.status != http.StatusForbidden {
-		t.Errorf("line 20: no description: %s", a.text)
+	for _, rule := range always {
+		if !rule.holds(r, a) {
+			t.Errorf("line %s: %s, but not this: %v %s", rule.lines, rule.name, a.header, a.text)
+		}
 	}
 	if r.check != nil {
 		r.check(t, a)
 	}
 	return a
+}
+
+// same sends the request of a row twice, as some platforms do before every
+// poll, and returns the operation, which has to be the same in both answers.
+func (p *platform) same(t *testing.T, r row) (operation string) {
+	t.Helper()
+	p.table(t, []row{r})
+	operation = p.row(t, r).string("operation")
+	for range 2 {
+		if next := p.row(t, r).string("operation"); operation == "" || next != operation || len(operation) > 10000 {
+			t.Errorf("%s: operation %q, then %q", r.name, operation, next)
+		}
+	}
+	return operation
+}
+
+// pause holds the engine, so that operations stay in progress until resume.
+func (p *platform) pause(t *testing.T) (resume func()) {
+	t.Helper()
+	p.serviceforge(t, "engine", "pause", "--reason", "spec")
+	return func() {
+		t.Helper()
+		p.serviceforge(t, "engine", "resume")
+	}
 }
 
 var camelCase = regexp.MustCompile(`^[A-Z][A-Za-z]*$`)

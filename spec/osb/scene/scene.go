@@ -21,11 +21,13 @@ import (
 	"github.com/serviceforge/serviceforge/users"
 )
 
-// The ids of 2014, and an offering beside them that is not etcd's.
+// The ids of 2014, and an offering beside them that is not etcd's. Here bindings
+// of ThreeServers end after 90 days, and those of FiveServers need an app.
 const (
 	Service      = "b9698740-4810-4dc5-8da6-54581f5108c4"
 	OneServer    = "6e8ece8c-4fe6-4d58-9aeb-497d6aeba113"
 	ThreeServers = "1a448d0e-bc54-4a16-8d2f-ab701be20c40"
+	FiveServers  = "5cfa57fc-1474-4eb9-9afb"
 	OtherService = "other-service"
 	OtherPlan    = "other-plan"
 )
@@ -53,7 +55,16 @@ func New(t testing.TB) *Scene {
 	t.Cleanup(s.Close)
 	release, err := releases.Load(releases.Etcd())
 	must(t, err)
-	offerings := append(release.Offerings(), catalog.Offering{
+	offerings := release.Offerings()
+	for i, p := range offerings[0].Plans {
+		switch rule := &offerings[0].Plans[i].Bindings; p.ID {
+		case ThreeServers:
+			rule.Valid, rule.Renew = 90*24*time.Hour, 60*24*time.Hour
+		case FiveServers:
+			*rule = catalog.BindingRule{RequiresApp: true}
+		}
+	}
+	offerings = append(offerings, catalog.Offering{
 		ID: OtherService, Name: "other", Description: "not etcd", DeploymentNamePrefix: "other", Release: release.Ref(),
 		Plans: []catalog.Plan{{ID: OtherPlan, Name: "plan", Description: "not etcd's"}},
 	})
