@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -51,9 +53,15 @@ func (s *service) loadAccess(f *fileService) error {
 			root.Content = append(root.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: part.name}, part.node)
 		}
 	}
+	if err := s.checkDetect(); err != nil {
+		return err
+	}
 	s.hasUsers = f.Users.node != nil
 	if s.hasUsers && f.Credentials.node == nil {
 		return invalid("users without credentials")
+	}
+	if err := checkExpressions("service.yml: credentials and users", root); err != nil {
+		return err
 	}
 	text, err := yaml.Marshal(root)
 	if err != nil {
@@ -81,11 +89,17 @@ func (r *Release) Access(ctx context.Context, spiff *Spiff, in Input) (servicefo
 	if err := RefuseReferences("fact", sf["facts"]); err != nil {
 		return serviceforge.Secret{}, err
 	}
+	if sf["detected"], err = r.detected(ctx, spiff, s, in); err != nil {
+		return serviceforge.Secret{}, err
+	}
+	if err := RefuseReferences("credential", sf["detected"]); err != nil {
+		return serviceforge.Secret{}, err
+	}
 	sf["user"] = map[string]any{"name": nameSentinel, "password": passwordSentinel}
 	text, err := spiff.produce(ctx, work{
 		documents: func(string) []document { return []document{s.access} },
-		sf:        sf, more: "access", quote: quoteJSON,
-		finish: func(tree, _ map[string]any) ([]byte, error) { return s.accessOf(tree) },
+		sf:        sf, more: fmt.Sprintf("access %v", s.defaults), quote: quoteJSON,
+		finish: func(tree, sf map[string]any) ([]byte, error) { return s.accessOf(tree, sf) },
 	})
 	return serviceforge.NewSecret(string(text)), err
 }
@@ -100,10 +114,14 @@ func quoteJSON(text string) ([]byte, error) {
 }
 
 // accessOf checks a rendered tree and packs it for storage.
-func (s *service) accessOf(tree map[string]any) ([]byte, error) {
+// What credentials say wins over what was detected, and that over the defaults.
+func (s *service) accessOf(tree, sf map[string]any) ([]byte, error) {
 	a := access{Version: 1, Credentials: map[string]any{}}
-	if c, ok := tree["credentials"].(map[string]any); ok {
-		a.Credentials = c
+	maps.Copy(a.Credentials, s.defaults)
+	for _, more := range []any{sf["detected"], tree["credentials"]} {
+		if m, ok := more.(map[string]any); ok {
+			maps.Copy(a.Credentials, m)
+		}
 	}
 	var err error
 	if a.Endpoints, err = endpointsOf(tree["endpoints"]); err != nil {

@@ -30,12 +30,14 @@ type work struct {
 	quote func(text string) ([]byte, error)
 	// more is what else finish depends on.
 	more string
+	// impure says why finish may do more with values than carry them, or "".
+	impure string
 }
 
 // compiled is a text with its places for an instance's values: what is left of
 // a plan when Spiff has run.
 type compiled struct {
-	impure string // why there is none, and Spiff has to run every time
+	impure     string // why there is none, and Spiff has to run every time
 	parts      [][]byte
 	leaves     []int // the one between part i and i+1
 	references int   // how often "((" is in the text, approved
@@ -91,7 +93,7 @@ func (s *Spiff) produce(ctx context.Context, w work) ([]byte, error) {
 		}
 	}
 	o := order{Documents: w.documents(leafText(w.sf, "instance", "deployment")), Values: map[string]any{"sf": w.sf}}
-	if !known && t.compilable() {
+	if !known && t.compilable() && w.impure == "" {
 		o.Probe = &probe{Documents: tokens.Documents, Values: tokens.Values, Leaves: t.paths(), Token: t.deployment()}
 	}
 	a, err := s.render(ctx, o)
@@ -207,7 +209,7 @@ const digits = 4
 
 func tokenize(sf map[string]any) *tokenized {
 	t := &tokenized{sf: maps.Clone(sf)}
-	for _, root := range []string{"facts", "params", "secrets"} {
+	for _, root := range []string{"detected", "facts", "params", "secrets"} {
 		if v, ok := sf[root]; ok {
 			t.sf[root] = t.walk([]string{root}, v, false)
 		}

@@ -50,8 +50,14 @@ func nodeOf(v any) (*yaml.Node, error) {
 		return scalar("!!bool", fmt.Sprint(v), 0), nil
 	case string:
 		return scalar("!!str", v, yaml.DoubleQuotedStyle), nil
-	case int:
+	case int, int64, uint64:
 		return scalar("!!int", fmt.Sprint(v), 0), nil
+	case float64:
+		n, err := portable(v)
+		if err != nil {
+			return nil, err
+		}
+		return nodeOf(n)
 	case json.Number:
 		if strings.ContainsAny(v.String(), ".eE") {
 			return scalar("!!float", v.String(), 0), nil

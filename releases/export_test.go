@@ -1,5 +1,13 @@
 package releases
 
+import (
+	"context"
+	"reflect"
+)
+
+// ServiceFile is what service.yml is read into.
+var ServiceFile = reflect.TypeFor[serviceFile]()
+
 // Always makes a renderer that never uses compiled plans.
 func Always(s *Spiff) *Spiff {
 	s.always = true
@@ -16,4 +24,13 @@ func Impure(s *Spiff) (out []string) {
 		}
 	}
 	return out
+}
+
+// Run has s render one template, which Load never saw.
+func Run(ctx context.Context, s *Spiff, template string) (any, error) {
+	a, err := s.render(ctx, order{Documents: []document{{Name: "t", Data: template}}})
+	if err != nil {
+		return nil, err
+	}
+	return a.Result, nil
 }

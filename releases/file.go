@@ -3,8 +3,10 @@ package releases
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,8 +36,13 @@ type fileService struct {
 	AllowContextUpdates  *bool          `yaml:"allow_context_updates"`
 	InstancesRetrievable *bool          `yaml:"instances_retrievable"`
 	BindingsRetrievable  *bool          `yaml:"bindings_retrievable"`
+	Requires             []string       `yaml:"requires"`
+	DashboardClient      yaml.Node      `yaml:"dashboard_client"`
 	DeploymentNamePrefix string         `yaml:"deployment_name_prefix"`
+	BOSHTarget           string         `yaml:"bosh_target"`
+	RequiresPool         yaml.Node      `yaml:"requires_pool"`
 	BOSHRelease          fileBOSH       `yaml:"bosh_release"`
+	DirectorVariables    []string       `yaml:"director_variables"`
 
 	Secrets     map[string]secretSpec `yaml:"secrets"`
 	fileInput   `yaml:",inline"`
@@ -43,19 +50,46 @@ type fileService struct {
 	Credentials snippet             `yaml:"credentials"`
 	Endpoints   yaml.Node           `yaml:"endpoints"`
 	Users       snippet             `yaml:"users"`
-	Maintenance fileMaintenance     `yaml:"maintenance_info"`
-	Plans       []filePlan          `yaml:"plans"`
+
+	DefaultCredentials map[string]any `yaml:"default_credentials"`
+	DetectCredentials  []fileDetect   `yaml:"detect_credentials"`
+
+	Check      yaml.Node              `yaml:"check"`
+	Errands    map[string][]yaml.Node `yaml:"errands"`
+	Update     yaml.Node              `yaml:"update"`
+	Migrations []yaml.Node            `yaml:"migrations"`
+
+	Maintenance fileMaintenance `yaml:"maintenance_info"`
+	Plans       []filePlan      `yaml:"plans"`
 }
 
 type fileBOSH struct {
 	Releases  []fileRelease  `yaml:"releases"`
 	Stemcells []fileStemcell `yaml:"stemcells"`
-	Templates struct {
-		BasePath            string            `yaml:"base_path"`
-		Templates           []string          `yaml:"templates"`
-		InfrastructureStubs map[string]string `yaml:"infrastructure_stubs"`
-		DeploymentStub      string            `yaml:"deployment_stub"`
-	} `yaml:"release_templates"`
+	Templates fileTemplates  `yaml:"release_templates"`
+}
+
+type fileTemplates struct {
+	BasePath            string            `yaml:"base_path"`
+	Templates           []string          `yaml:"templates"`
+	InfrastructureStub  string            `yaml:"infrastructure_stub"` // never read, not in 2014 either
+	InfrastructureStubs map[string]string `yaml:"infrastructure_stubs"`
+	DeploymentStub      string            `yaml:"deployment_stub"`
+	Manifest            string            `yaml:"manifest"`
+	Vars                snippet           `yaml:"vars"`
+	OpsFiles            []string          `yaml:"ops_files"`
+}
+
+// fileDetect is one credential of 2014.
+type fileDetect struct {
+	Name       string `yaml:"name"`
+	Class      string `yaml:"class"`
+	Attributes struct {
+		JobName  string   `yaml:"job_name"` // an instance group
+		JobIndex *int     `yaml:"job_index"`
+		JobNames []string `yaml:"job_names"`
+		Key      string   `yaml:"key"` // path in the manifest
+	} `yaml:"attributes"`
 }
 
 type fileRelease struct {
@@ -65,6 +99,9 @@ type fileRelease struct {
 	Source  string `yaml:"source"`
 	URL     string `yaml:"url"`
 	SHA256  string `yaml:"sha256"`
+	SHA1    string `yaml:"sha1"`
+
+	ExportedFrom string `yaml:"exported_from"`
 }
 
 type fileStemcell struct {
@@ -78,6 +115,8 @@ type factSpec struct {
 	InstanceGroup string `yaml:"instance_group"`
 	Addresses     string `yaml:"addresses"`
 	Address       string `yaml:"address"`
+	Kind          string `yaml:"kind"`
+	Link          string `yaml:"link"`
 }
 
 type filePlan struct {
@@ -96,6 +135,9 @@ type filePlan struct {
 	PoolParameter          bool            `yaml:"pool_parameter"`
 	fileInput              `yaml:",inline"`
 	Costs                  serviceforge.Costs `yaml:"costs"`
+	Quota                  map[string]int     `yaml:"quota"`
+	Limits                 map[string]int     `yaml:"limits"`
+	OpsFiles               []string           `yaml:"ops_files"`
 	Needs                  struct {
 		VMTypes   []string `yaml:"vm_types"`
 		DiskTypes []string `yaml:"disk_types"`
@@ -197,6 +239,16 @@ func (s *snippet) UnmarshalYAML(n *yaml.Node) error {
 	return nil
 }
 
+// has says whether the snippet has a key.
+func (s snippet) has(key string) bool {
+	for i := 0; s.node != nil && i < len(s.node.Content); i += 2 {
+		if s.node.Content[i].Value == key {
+			return true
+		}
+	}
+	return false
+}
+
 // document returns the snippet as a Spiff document of that name.
 func (s snippet) document(name string) (document, error) {
 	if s.node == nil || len(s.node.Content) == 0 {
@@ -205,6 +257,9 @@ func (s snippet) document(name string) (document, error) {
 	text, err := yaml.Marshal(s.node)
 	if err != nil {
 		return document{}, invalid("line %d: %s cannot be written as YAML", s.line, name)
+	}
+	if err := checkExpressions(fmt.Sprintf("service.yml: %s (line %d)", name, s.line), s.node); err != nil {
+		return document{}, err
 	}
 	return document{Name: name, Data: string(text)}, nil
 }
@@ -216,15 +271,53 @@ func decodeService(text []byte) (f serviceFile, err error) {
 			err = invalid("service.yml is not valid YAML")
 		}
 	}()
+	if err := checkFormat("service.yml", text); err != nil {
+		return f, err
+	}
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	dec.KnownFields(true)
 	if err := dec.Decode(&f); err != nil {
 		return f, serviceforge.Wrap(err, serviceforge.Invalid, "service.yml: %s", yamlReason(err))
 	}
-	if dec.Decode(new(yaml.Node)) != io.EOF {
-		return f, invalid("service.yml: more than one document")
-	}
 	return f, nil
+}
+
+// pending lists the keys of a service that are not acted on yet.
+func (f *fileService) pending() (out []string) {
+	for key, given := range map[string]bool{
+		"requires": len(f.Requires) > 0, "dashboard_client": !f.DashboardClient.IsZero(), "bosh_target": f.BOSHTarget != "",
+		"requires_pool": !f.RequiresPool.IsZero(), "check": !f.Check.IsZero(), "errands": len(f.Errands) > 0,
+		"migrations": len(f.Migrations) > 0, "update": !f.Update.IsZero(), "director_variables": len(f.DirectorVariables) > 0,
+	} {
+		if given {
+			out = append(out, key)
+		}
+	}
+	for name, secret := range f.Secrets {
+		if secret.Store == "director" {
+			out = append(out, "secrets."+name+".store: director")
+		}
+	}
+	for name, fact := range f.Facts {
+		if fact.Kind == "dns" || fact.Link != "" {
+			out = append(out, "facts."+name+": kind and link")
+		}
+	}
+	for _, p := range f.Plans {
+		if len(p.Quota)+len(p.Limits) > 0 {
+			out = append(out, "plan "+p.Name+": quota and limits")
+		}
+	}
+	if f.Users.has("prepared") || f.Users.has("grant") {
+		out = append(out, "users: prepared and grant")
+	}
+	for _, r := range f.BOSHRelease.Releases {
+		if r.ExportedFrom != "" {
+			out = append(out, "bosh_release.releases: exported_from of "+r.Name)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 var goType = regexp.MustCompile(` in type \S+| into \S*releases\.\S+`)

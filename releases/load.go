@@ -4,11 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"io/fs"
-	"path"
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/catalog"
@@ -21,6 +19,9 @@ const maxFile = 256 << 10
 type Release struct {
 	name, version string
 	services      []*service
+	legacy        bool // a block of 2014: its documents are v1 manifests
+	warnings      []string
+	pending       []string // keys that are valid, but not done yet
 }
 
 // service is one offering with everything its renders need.
@@ -29,13 +30,20 @@ type service struct {
 	releases  []BOSHRelease
 	stemcells []fileStemcell
 
+	legacy          bool
 	templates       []document          // the template, then its stubs
 	infrastructures map[string]document // by the pool's infrastructure
 	deploymentStub  document
+	manifest        string     // instead of templates: a manifest with ((vars))
+	vars            document   // a Spiff map that fills them
+	ops             []document // ops files
+	known           []string   // references that the director knows by itself
 
 	secrets    map[string]secretSpec
 	facts      map[string]factSpec
 	access     document // credentials and users
+	defaults   map[string]any
+	detect     []fileDetect
 	hasUsers   bool
 	plans      map[string]*plan // by id
 	secretRank []string         // secrets in the order in which they can be made
@@ -45,18 +53,20 @@ type service struct {
 type plan struct {
 	catalog.Plan
 	stub    document
+	ops     []document
 	schemas map[Call]*schema
 }
 
 var (
 	releaseName = regexp.MustCompile(`^[a-z0-9][-a-z0-9_]*$`)
 	semver      = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)([-+][-+0-9A-Za-z.]+)?$`)
+	sha256Text  = regexp.MustCompile(`^[0-9a-f]{64}$`)
 	prefixName  = regexp.MustCompile(`^[a-z][-a-z0-9]{0,29}$`)
 )
 
-// Load reads a service release from its folder: service.yml, templates/,
-// README.md, and BOSH releases under bosh/. Unknown keys are refused with their
-// line. Errors: Invalid.
+// Load reads a service release from its folder, an archive that was opened, or
+// any other place: service.yml, templates/, README.md, and BOSH releases under
+// bosh/. Unknown keys are refused with line and column. Errors: Invalid.
 func Load(files fs.FS) (*Release, error) {
 	text, err := readFile(files, "service.yml")
 	if err != nil {
@@ -66,22 +76,18 @@ func Load(files fs.FS) (*Release, error) {
 	if err != nil {
 		return nil, err
 	}
+	r := &Release{name: f.Name, version: f.Version, legacy: f.Format == 0}
 	switch {
-	case f.Format != 1:
-		return nil, invalid("service.yml: format must be 1")
+	case r.legacy:
+		r.name, r.version = cmp.Or(f.Name, f.Services[0].Name), cmp.Or(f.Version, "0.0.0")
+		r.warnings = append(r.warnings, "format is missing: a block of 2014, whose manifests no director takes any more; see serviceforge convert")
 	case !releaseName.MatchString(f.Name):
 		return nil, invalid("service.yml: name must be lower case letters, digits, - and _")
 	case !semver.MatchString(f.Version):
 		return nil, invalid("service.yml: version must be a semantic version, e.g. 1.0.0")
-	case len(f.Services) == 0:
-		return nil, invalid("service.yml: services is missing")
 	}
-	if err := refuseImpure("service.yml", text); err != nil {
-		return nil, err
-	}
-	r := &Release{name: f.Name, version: f.Version}
 	for i := range f.Services {
-		s, err := loadService(files, &f.Services[i], r.Ref())
+		s, err := r.loadService(files, &f.Services[i])
 		if err != nil {
 			return nil, err
 		}
@@ -90,6 +96,13 @@ func Load(files fs.FS) (*Release, error) {
 	_, err = catalog.New(r.Offerings())
 	return r, err
 }
+
+// Warnings are what is allowed, but hardly meant.
+func (r *Release) Warnings() []string { return r.warnings }
+
+// Pending are keys that are valid, but that this version does not act on yet:
+// a broker refuses a release that has some, as it would silently not do them.
+func (r *Release) Pending() []string { return r.pending }
 
 // Ref returns "name/version".
 func (r *Release) Ref() string { return r.name + "/" + r.version }
@@ -116,17 +129,26 @@ func (r *Release) BOSHReleases() []BOSHRelease {
 	return out
 }
 
-func loadService(files fs.FS, f *fileService, ref string) (*service, error) {
+func (r *Release) loadService(files fs.FS, f *fileService) (*service, error) {
 	what := "service " + f.Name
-	s := &service{secrets: f.Secrets, facts: f.Facts, stemcells: f.BOSHRelease.Stemcells}
+	s := &service{
+		legacy: r.legacy, secrets: f.Secrets, facts: f.Facts, stemcells: f.BOSHRelease.Stemcells, known: f.DirectorVariables,
+		defaults: f.DefaultCredentials, detect: f.DetectCredentials,
+	}
+	for _, key := range f.pending() {
+		r.pending = append(r.pending, what+": "+key)
+	}
+	if f.BOSHRelease.Templates.InfrastructureStub != "" {
+		r.warnings = append(r.warnings, what+": release_templates.infrastructure_stub was never read; name the file in templates")
+	}
 	steps := []func() error{
-		func() error { return s.loadOffering(f, ref) },
+		func() error { return s.loadOffering(f, r.Ref()) },
 		func() error { return s.loadBOSH(&f.BOSHRelease) },
 		func() error { return s.loadTemplates(files, &f.BOSHRelease) },
 		func() error { return s.loadSecrets() },
 		func() error { return s.loadFacts() },
 		func() error { return s.loadAccess(f) },
-		func() error { return s.loadPlans(f) },
+		func() error { return s.loadPlans(files, f) },
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -155,12 +177,16 @@ func (s *service) loadOffering(f *fileService, ref string) error {
 }
 
 func (s *service) loadBOSH(f *fileBOSH) error {
-	if len(f.Releases) == 0 || len(f.Stemcells) == 0 {
+	if !s.legacy && (len(f.Releases) == 0 || len(f.Stemcells) == 0) {
 		return invalid("bosh_release needs releases and stemcells")
 	}
 	for _, r := range f.Releases {
-		if r.Name == "" || r.Version == "" || r.Version == "latest" {
-			return invalid("bosh_release.releases: every release needs a name and an exact version")
+		switch {
+		case s.legacy: // 2014 named the director's newest
+		case r.Version == "latest":
+			return invalid("bosh_release.releases: %s needs an exact version", r.Name)
+		case r.URL != "" && r.File == "" && r.SHA256 != "" && !sha256Text.MatchString(r.SHA256):
+			return invalid("bosh_release.releases: sha256 of %s must be 64 hexadecimal digits", r.Name)
 		}
 		for _, p := range []string{r.File, r.Source} {
 			if p != "" && !fs.ValidPath(p) {
@@ -171,64 +197,20 @@ func (s *service) loadBOSH(f *fileBOSH) error {
 			Name: r.Name, Version: r.Version, File: r.File, Source: r.Source, URL: r.URL, SHA256: r.SHA256,
 		})
 	}
-	for _, c := range f.Stemcells {
-		if c.Alias == "" || c.OS == "" {
-			return invalid("bosh_release.stemcells: every stemcell needs alias and os")
-		}
-	}
 	return nil
-}
-
-func (s *service) loadTemplates(files fs.FS, f *fileBOSH) error {
-	t := &f.Templates
-	base := t.BasePath
-	if base == "" {
-		base = "templates"
-	}
-	if len(t.Templates) == 0 {
-		return invalid("release_templates.templates is missing")
-	}
-	read := func(name string) (document, error) {
-		text, err := readFile(files, path.Join(base, name))
-		if err != nil {
-			return document{}, err
-		}
-		return document{Name: name, Data: text}, refuseImpure(name, text)
-	}
-	for _, name := range t.Templates {
-		d, err := read(name)
-		if err != nil {
-			return err
-		}
-		s.templates = append(s.templates, d)
-	}
-	s.infrastructures = make(map[string]document)
-	for infrastructure, name := range t.InfrastructureStubs {
-		d, err := read(name)
-		if err != nil {
-			return err
-		}
-		s.infrastructures[infrastructure] = d
-	}
-	if t.DeploymentStub == "" {
-		return nil
-	}
-	var err error
-	s.deploymentStub, err = read(t.DeploymentStub)
-	return err
 }
 
 func (s *service) loadFacts() error {
 	for name, f := range s.facts {
 		all, first := f.Addresses == "all", f.Address == "first"
-		if f.InstanceGroup == "" || all == first || f.Addresses != "" && f.Address != "" {
+		if f.Link == "" && f.InstanceGroup == "" || all == first || f.Addresses != "" && f.Address != "" {
 			return invalid("facts.%s needs instance_group, and either addresses: all or address: first", name)
 		}
 	}
 	return nil
 }
 
-func (s *service) loadPlans(f *fileService) error {
+func (s *service) loadPlans(files fs.FS, f *fileService) error {
 	s.plans = make(map[string]*plan)
 	for _, p := range f.Plans {
 		schemas, err := p.schemas(f)
@@ -242,11 +224,15 @@ func (s *service) loadPlans(f *fileService) error {
 		if err != nil {
 			return err
 		}
+		ops, err := readOps(files, p.OpsFiles)
+		if err != nil {
+			return err
+		}
 		successors, err := f.successors(&p)
 		if err != nil {
 			return err
 		}
-		made := &plan{stub: stub, schemas: schemas, Plan: catalog.Plan{
+		made := &plan{stub: stub, ops: ops, schemas: schemas, Plan: catalog.Plan{
 			ID: p.ID, Name: p.Name, Description: p.Description, Free: p.Free, Bindable: p.Bindable, Metadata: p.Metadata,
 			PlanUpdateable: p.PlanUpdateable, UpdateTo: successors,
 			MaintenanceInfo:        catalog.MaintenanceInfo(cmp.Or(p.Maintenance, f.Maintenance)),
@@ -313,22 +299,6 @@ func readFile(files fs.FS, name string) (string, error) {
 		return "", serviceforge.Wrap(err, serviceforge.Invalid, "%s cannot be read", name)
 	}
 	return string(text), nil
-}
-
-// impure finds Spiff functions that are not functions of their arguments: with
-// them, two renders of one instance would differ.
-var impure = regexp.MustCompile(`(^|[^A-Za-z0-9_.])(rand|now|env|read|write|tempfile|exec|pipe|sync|keygen|bcrypt|md5crypt|encrypt|x509\w*|wg\w+|lookup_\w+|list_\w+|mkdir)\s*\(`)
-
-func refuseImpure(name, text string) error {
-	for i, line := range strings.Split(text, "\n") {
-		if strings.HasPrefix(strings.TrimSpace(line), "#") {
-			continue
-		}
-		if m := impure.FindStringSubmatch(line); m != nil {
-			return invalid("%s line %d: %s() is not allowed, a render must be repeatable; use secrets", name, i+1, m[2])
-		}
-	}
-	return nil
 }
 
 func yes(b *bool) bool { return b == nil || *b }

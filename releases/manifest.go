@@ -3,9 +3,9 @@ package releases
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -29,12 +29,21 @@ func (r *Release) Manifest(ctx context.Context, spiff *Spiff, in Input) ([]byte,
 	if err != nil {
 		return nil, err
 	}
-	body, err := spiff.produce(ctx, work{
-		documents: documents, sf: sf, more: "manifest\n" + in.Broker, quote: quoteYAML,
+	if s.legacy {
+		return nil, serviceforge.Errorf(serviceforge.Unprocessable,
+			"the release %s is of 2014: no director takes its manifests any more; convert it with: serviceforge convert", r.Ref())
+	}
+	ops := slices.Concat(s.ops, p.ops)
+	w := work{
+		documents: documents, sf: sf, more: keyText("manifest", in.Broker, s.manifest, ops), quote: quoteYAML,
 		finish: func(tree, sf map[string]any) ([]byte, error) {
-			return s.finish(tree, sf, in.Broker, documents(in.Instance.Deployment))
+			return s.finish(tree, sf, in.Broker, ops, slices.Concat(documents(in.Instance.Deployment), ops))
 		},
-	})
+	}
+	if tests(ops) {
+		w.impure = "an ops file tests values"
+	}
+	body, err := spiff.produce(ctx, w)
 	if err != nil {
 		return nil, err
 	}
@@ -42,17 +51,52 @@ func (r *Release) Manifest(ctx context.Context, spiff *Spiff, in Input) ([]byte,
 	return append([]byte(stamp.String()+"\n"), body...), nil
 }
 
+// keyText is what a manifest depends on beside documents and values.
+func keyText(kind, broker, manifest string, ops []document) string {
+	text := fmt.Sprintf("%q %q %q", kind, broker, manifest)
+	for _, d := range ops {
+		text += fmt.Sprintf(" %q", d.Data)
+	}
+	return text
+}
+
 // finish writes the manifest of the tree that was rendered of documents.
-func (s *service) finish(tree, sf map[string]any, broker string, documents []document) ([]byte, error) {
+func (s *service) finish(tree, sf map[string]any, broker string, ops, documents []document) ([]byte, error) {
+	tree, err := s.patched(tree, ops)
+	if err != nil {
+		return nil, err
+	}
 	if err := s.own(tree, sf, broker); err != nil {
 		return nil, err
 	}
-	if err := checkReferences(tree, documents); err != nil {
+	if err := s.references(documents).check(tree); err != nil {
 		return nil, err
 	}
 	body, err := emit(tree)
 	if err != nil {
 		return nil, serviceforge.Wrap(err, serviceforge.Internal, "the manifest cannot be written")
+	}
+	return body, nil
+}
+
+// Document renders what Spiff makes of a block of 2014, as `spiff merge` did:
+// a v1 manifest, which is shown and converted, but sent to no director.
+func (r *Release) Document(ctx context.Context, spiff *Spiff, in Input) ([]byte, error) {
+	s, p, err := r.find(in)
+	if err != nil {
+		return nil, err
+	}
+	documents, err := s.merge(p, in)
+	if err != nil {
+		return nil, err
+	}
+	a, err := spiff.render(ctx, order{Documents: documents(in.Instance.Deployment), Values: map[string]any{}})
+	if err != nil {
+		return nil, err
+	}
+	body, err := emit(a.Result)
+	if err != nil {
+		return nil, serviceforge.Wrap(err, serviceforge.Internal, "the document cannot be written")
 	}
 	return body, nil
 }
@@ -76,6 +120,12 @@ func (s *service) merge(p *plan, in Input) (func(deployment string) []document, 
 	return func(deployment string) []document {
 		last := s.deploymentStub
 		last.Data = strings.ReplaceAll(last.Data, "NAME", deployment)
+		if s.legacy {
+			last.Data = strings.ReplaceAll(last.Data, "PLACEHOLDER-DIRECTOR-UUID", in.DirectorUUID)
+		}
+		if s.manifest != "" {
+			return []document{s.vars}
+		}
 		out := slices.Clone(s.templates)
 		for _, d := range append(stubs, last) {
 			if strings.TrimSpace(d.Data) != "" {
@@ -143,42 +193,6 @@ func (s *service) own(tree, sf map[string]any, broker string) error {
 	}
 	tree["tags"] = tags
 	return nil
-}
-
-var reference = regexp.MustCompile(`^\(\(!?([A-Za-z0-9_][A-Za-z0-9_-]*)(\.[A-Za-z0-9_.-]+)?\)\)$`)
-
-// checkReferences walks the finished manifest: a director with a config server
-// replaces ((name)) anywhere in it, also by another deployment's secret. Only
-// names declared in its own `variables:` may appear, and only where a document
-// holds them so: none that was put together.
-func checkReferences(tree map[string]any, documents []document) error {
-	declared := make(map[string]bool)
-	variables, _ := tree["variables"].([]any)
-	for _, v := range variables {
-		if m, ok := v.(map[string]any); ok {
-			if name, ok := m["name"].(string); ok {
-				declared[name] = true
-			}
-		}
-	}
-	return walk("", tree, func(path, text string) error {
-		if !strings.Contains(text, "((") {
-			return nil
-		}
-		if m := reference.FindStringSubmatch(text); m != nil && declared[m[1]] && written(text, documents) {
-			return nil
-		}
-		return serviceforge.Errorf(serviceforge.Unprocessable,
-			`the manifest holds a reference at %s that is not in its variables`, path)
-	})
-}
-
-// written says whether a document holds the reference itself; Spiff takes the !
-// from ((!name)).
-func written(reference string, documents []document) bool {
-	return slices.ContainsFunc(documents, func(d document) bool {
-		return strings.Contains(d.Data, reference) || strings.Contains(d.Data, "((!"+reference[2:])
-	})
 }
 
 // walk calls visit for every string and key of a tree, in order.

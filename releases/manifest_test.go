@@ -162,7 +162,8 @@ func TestReferencesMustBeDeclared(t *testing.T) {
 		{"declared", "a: ((!pw))\nvariables: [{name: pw, type: password}]", "w", true, false},
 		{"a part of a declared one", "a: ((!pw.ca))\nvariables: [{name: pw, type: certificate}]", "w", true, false},
 		{"declared, but within a text", "a: (( \"x((\" \"pw))\" ))\nvariables: [{name: pw, type: password}]", "w", false, false},
-		{"declared by path", "a: ((!/pw))\nvariables: [{name: /pw, type: password}]", "w", false, false},
+		{"within a text, as the template has it", "a: \"x((pw))y\"\nvariables: [{name: pw, type: password}]", "w", true, false},
+		{"known elsewhere, but put together", "a: ((!pw))\nb: (( \"x(\" sf.params.word ))\nvariables: [{name: pw, type: password}]", "(pw))", false, false},
 	} {
 		_, err := load(t, small(test.template)).Manifest(limited(t), renderer(t), smallInput(t, `{"word":"`+test.word+`"}`))
 		refused := serviceforge.CodeOf(err) == serviceforge.Unprocessable || test.spiff && serviceforge.CodeOf(err) == serviceforge.Internal

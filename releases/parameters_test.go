@@ -180,7 +180,7 @@ func TestBadSchemas(t *testing.T) {
 		`schemas: {create: {properties: {a: {$ref: "http://example.com/schema.json"}}}}`: "is not a JSON Schema",
 		`schemas: {create: {properties: {a: {$ref: "file:///etc/passwd"}}}}`:             "is not a JSON Schema",
 		"schemas: {create: {}}\n  parameters: {a: {type: integer}}":                      "schemas.create and parameters exclude each other",
-		`schemas: {make: {}}`:                                                            "field make not found",
+		`schemas: {make: {}}`:                                                            `the key "make" is not known`,
 	} {
 		files := small("a: 1")
 		files["service.yml"].Data = []byte(smallService[:strings.Index(smallService, "parameters:")] + words + "\n  plans: [{id: p, name: plan, description: d}]\n")

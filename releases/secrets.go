@@ -22,7 +22,8 @@ import (
 
 // secretSpec is one entry of service.yml's secrets.
 type secretSpec struct {
-	Type   string `yaml:"type"`   // password or certificate
+	Type   string `yaml:"type"`   // password, certificate, rsa, ssh or user
+	Store  string `yaml:"store"`  // broker or director
 	Length int    `yaml:"length"` // of a password; default 32, at least 16
 
 	IsCA             bool     `yaml:"is_ca"`
@@ -31,6 +32,7 @@ type secretSpec struct {
 	AlternativeNames []string `yaml:"alternative_names"` // texts, or (( "text" sf.path "text" ))
 	Usage            []string `yaml:"usage"`             // server_auth, client_auth
 	Duration         int      `yaml:"duration"`          // days; default 365
+	Username         string   `yaml:"username"`          // of a user
 }
 
 // loadSecrets checks the secrets and finds the order in which they are made.
@@ -58,9 +60,8 @@ func (s *service) checkSecret(name string, spec secretSpec) error {
 			return invalid("secrets.%s: length must be 16 to 1024", name)
 		}
 		return nil
-	case "certificate":
-	default:
-		return invalid("secrets.%s: type must be password or certificate", name)
+	case "rsa", "ssh", "user":
+		return nil
 	}
 	switch {
 	case spec.CommonName == "":
@@ -113,8 +114,10 @@ func (r *Release) NewSecrets(in Input) (serviceforge.Secret, error) {
 	cas := make(map[string]pair)
 	for _, name := range s.secretRank {
 		spec := s.secrets[name]
-		if spec.Type == "password" {
-			out[name] = password(spec.Length)
+		if spec.Type != "certificate" {
+			if out[name], err = spec.make(); err != nil {
+				return serviceforge.Secret{}, serviceforge.Wrap(err, serviceforge.Internal, "the secret %s cannot be made", name)
+			}
 			continue
 		}
 		made, err := certificate(spec, sf, cas[spec.CA])

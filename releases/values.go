@@ -22,6 +22,8 @@ type Input struct {
 	// Versions replaces the versions of BOSH releases, by name (the pins of an
 	// instance); nil = those of service.yml.
 	Versions map[string]string
+	// DirectorUUID is for the deployment stubs of 2014.
+	DirectorUUID string
 }
 
 // find returns the service and plan that the instance was made for.

@@ -53,35 +53,38 @@ var arrows = []struct {
 // its path. The longest path that fits counts. A module without a row may not
 // be imported: a new dependency is a decision, made here.
 var foreign = map[string]string{
-	"code.cloudfoundry.org/lager":            "broker",
-	"github.com/cloudfoundry/bosh-cli":       "orchestrator/bosh",
-	"github.com/cloudfoundry/bosh-utils":     "orchestrator/bosh",
-	"github.com/cloudfoundry/config-server":  "localbosh/manifest",
-	"github.com/cppforlife/go-semi-semantic": "localbosh/manifest",
-	"github.com/go-chi/chi":                  "admin broker localbosh/api",
-	"github.com/go-viper/mapstructure":       "config",
-	"github.com/hashicorp/golang-lru":        "admin",
-	"github.com/jdxcode/netrc":               "cmd",
-	"github.com/mandelsoft/spiff":            "releases",
-	"github.com/mattn/go-isatty":             "cmd",
-	"github.com/oklog/ulid":                  "cmd store",
-	"github.com/pivotal-cf/brokerapi":        "broker",
-	"github.com/santhosh-tekuri/jsonschema":  "releases", // parameters
-	"github.com/schollz/progressbar":         "cmd",
-	"github.com/spf13/cobra":                 "cmd",
-	"github.com/spf13/pflag":                 "cmd config",
-	"github.com/spf13/viper":                 "cmd config",
-	"github.com/tetratelabs/wazero":          "localbosh/render",
-	"github.com/tidwall/gjson":               "store", // a summary out of a record, without decoding the rest
-	"go.etcd.io/etcd":                        "store users demo releases/etcdserver",
-	"go.etcd.io/etcd/server":                 "store releases/etcdserver",
-	"go.uber.org/zap":                        "store users demo", // the etcd client's logger
-	"golang.org/x/crypto":                    "store",
-	"golang.org/x/oauth2":                    "orchestrator/bosh",
-	"golang.org/x/sys":                       "releases localbosh/blobs localbosh/deploy localbosh/render localbosh/vm",
-	"golang.org/x/time":                      "admin broker orchestrator",
-	"google.golang.org/grpc":                 "users releases/etcdserver",
-	"gopkg.in/yaml.v3":                       "config infrastructure_pools releases localbosh/api localbosh/deploy localbosh/manifest localbosh/monit",
+	"code.cloudfoundry.org/lager":                           "broker",
+	"github.com/cloudfoundry/bosh-cli":                      "orchestrator/bosh",
+	"github.com/cloudfoundry/bosh-cli/v7/director/template": "releases", // ops files, ((vars))
+	"github.com/cppforlife/go-patch":                        "releases",
+	"github.com/santhosh-tekuri/jsonschema":                 "releases",
+	"golang.org/x/text":                                     "releases", // the words of jsonschema's errors
+	"github.com/cloudfoundry/bosh-utils":                    "orchestrator/bosh",
+	"github.com/cloudfoundry/config-server":                 "localbosh/manifest",
+	"github.com/cppforlife/go-semi-semantic":                "localbosh/manifest",
+	"github.com/go-chi/chi":                                 "admin broker localbosh/api",
+	"github.com/go-viper/mapstructure":                      "config",
+	"github.com/hashicorp/golang-lru":                       "admin",
+	"github.com/jdxcode/netrc":                              "cmd",
+	"github.com/mandelsoft/spiff":                           "releases",
+	"github.com/mattn/go-isatty":                            "cmd",
+	"github.com/oklog/ulid":                                 "cmd store",
+	"github.com/pivotal-cf/brokerapi":                       "broker",
+	"github.com/schollz/progressbar":                        "cmd",
+	"github.com/spf13/cobra":                                "cmd",
+	"github.com/spf13/pflag":                                "cmd config",
+	"github.com/spf13/viper":                                "cmd config",
+	"github.com/tetratelabs/wazero":                         "localbosh/render",
+	"github.com/tidwall/gjson":                              "store", // a summary out of a record, without decoding the rest
+	"go.etcd.io/etcd":                                       "store users demo releases/etcdserver",
+	"go.etcd.io/etcd/server":                                "store releases/etcdserver",
+	"go.uber.org/zap":                                       "store users demo", // the etcd client's logger
+	"golang.org/x/crypto":                                   "store releases",
+	"golang.org/x/oauth2":                                   "orchestrator/bosh",
+	"golang.org/x/sys":                                      "releases localbosh/blobs localbosh/deploy localbosh/render localbosh/vm",
+	"golang.org/x/time":                                     "admin broker orchestrator",
+	"google.golang.org/grpc":                                "users releases/etcdserver",
+	"gopkg.in/yaml.v3":                                      "config infrastructure_pools releases localbosh/api localbosh/deploy localbosh/manifest localbosh/monit",
 }
 
 // pointUp finds arrows that do not point down: imports of non-test code that no

@@ -1,0 +1,118 @@
+package releases
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/serviceforge/serviceforge"
+)
+
+// The classes of 2014's detect_credentials.
+const (
+	jobIPAddress       = "BindingAttributes::JobIpAddress"
+	jobsIPAddresses    = "BindingAttributes::JobsIpAddresses"
+	deploymentProperty = "BindingAttributes::DeploymentManifestProperty"
+)
+
+func (s *service) checkDetect() error {
+	for _, d := range s.detect {
+		a := &d.Attributes
+		fine := map[string]bool{
+			jobIPAddress:    a.JobName != "" && len(a.JobNames) == 0 && a.Key == "",
+			jobsIPAddresses: len(a.JobNames) > 0 && a.JobName == "" && a.Key == "" && a.JobIndex == nil,
+
+			deploymentProperty: a.Key != "" && a.JobName == "" && len(a.JobNames) == 0 && a.JobIndex == nil,
+		}
+		if !fine[d.Class] {
+			return invalid("detect_credentials: %s needs job_name, job_names or key, as its class does, and nothing else", d.Name)
+		}
+	}
+	return nil
+}
+
+// detected finds the credentials of 2014: addresses that the director told, and
+// properties of the manifest. A job_index counts the existing instances; 2014
+// took index 0, which may be gone.
+func (r *Release) detected(ctx context.Context, spiff *Spiff, s *service, in Input) (map[string]any, error) {
+	out := make(map[string]any, len(s.detect))
+	for _, d := range s.detect {
+		a := &d.Attributes
+		switch d.Class {
+		case jobIPAddress:
+			index := 0
+			if a.JobIndex != nil {
+				index = *a.JobIndex
+			}
+			addresses := in.Instance.Facts[a.JobName]
+			if index >= len(addresses) {
+				return nil, serviceforge.Errorf(serviceforge.Unprocessable,
+					"instance group %s has no instance %d (credential %s)", a.JobName, index, d.Name)
+			}
+			out[d.Name] = addresses[index]
+		case jobsIPAddresses:
+			addresses := []any{}
+			for _, group := range a.JobNames {
+				addresses = append(addresses, list(in.Instance.Facts[group])...)
+			}
+			out[d.Name] = addresses
+		case deploymentProperty:
+			manifest, err := r.Manifest(ctx, spiff, in)
+			if err != nil {
+				return nil, err
+			}
+			if out[d.Name], err = property(manifest, a.Key); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
+}
+
+// property finds the value at a path like instance_groups.NAME.properties.x:
+// entries of lists by their name or number.
+func property(manifest []byte, key string) (any, error) {
+	root, err := parseYAML("the manifest", manifest)
+	if err != nil {
+		return nil, err
+	}
+	n := root
+	for step := range strings.SplitSeq(key, ".") {
+		if n = nodeBelow(n, step); n == nil {
+			return nil, serviceforge.Errorf(serviceforge.Unprocessable, "the manifest has no %s", key)
+		}
+	}
+	value, err := valueOf(n, new(int))
+	if err != nil {
+		return nil, invalid("the manifest %s", err)
+	}
+	text, err := json.Marshal(map[string]any{"value": value})
+	if err != nil {
+		return nil, serviceforge.Wrap(err, serviceforge.Internal, "the manifest's %s cannot be written", key)
+	}
+	tree, err := objectOf(text)
+	return tree["value"], err
+}
+
+// nodeBelow is the entry of a map or a list; nil = there is none.
+func nodeBelow(n *yaml.Node, step string) *yaml.Node {
+	for i, item := range n.Content {
+		switch n.Kind {
+		case yaml.MappingNode:
+			if i%2 == 0 && item.Value == step {
+				return n.Content[i+1]
+			}
+		case yaml.SequenceNode:
+			if strconv.Itoa(i) == step {
+				return item
+			}
+			if name := nodeBelow(item, "name"); item.Kind == yaml.MappingNode && name != nil && name.Value == step {
+				return item
+			}
+		}
+	}
+	return nil
+}

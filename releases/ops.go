@@ -1,0 +1,178 @@
+package releases
+
+import (
+	"encoding/json"
+	"regexp"
+	"strings"
+
+	"github.com/cloudfoundry/bosh-cli/v7/director/template"
+	"github.com/cppforlife/go-patch/patch"
+	"gopkg.in/yaml.v3"
+
+	"github.com/serviceforge/serviceforge"
+)
+
+// patched applies ops files to a rendered tree, and fills a manifest's ((vars)),
+// as `bosh deploy -o … -v …` does: ops first. The errors are those of its
+// library, with the file's name.
+func (s *service) patched(tree map[string]any, ops []document) (map[string]any, error) {
+	if s.manifest == "" && len(ops) == 0 {
+		return tree, nil
+	}
+	text, vars := []byte(s.manifest), template.StaticVariables{}
+	if s.manifest != "" {
+		for name, value := range tree {
+			vars[name] = simple(value)
+		}
+		if err := walk("", tree, func(path, text string) error {
+			if strings.Contains(text, "((") {
+				return serviceforge.Errorf(serviceforge.Unprocessable, "vars%s holds a reference", path)
+			}
+			return nil
+		}); err != nil {
+			return nil, err
+		}
+	} else {
+		var err error
+		if text, err = emit(tree); err != nil {
+			return nil, serviceforge.Wrap(err, serviceforge.Internal, "the manifest cannot be written")
+		}
+	}
+	for i, d := range ops {
+		op, err := opsOf(d)
+		if err != nil {
+			return nil, err
+		}
+		if text, err = evaluated(text, nil, op); err != nil {
+			return nil, serviceforge.Wrap(err, serviceforge.Unprocessable, "%s cannot be applied (ops file %d of %d)", d.Name, i+1, len(ops))
+		}
+	}
+	text, err := evaluated(text, vars, nil)
+	if err != nil {
+		return nil, serviceforge.Wrap(err, serviceforge.Unprocessable, "the manifest cannot be filled")
+	}
+	root, err := parseYAML("the manifest", text)
+	if err != nil {
+		return nil, err
+	}
+	value, err := valueOf(root, new(int))
+	if err != nil {
+		return nil, invalid("the manifest %s", err)
+	}
+	out, ok := value.(map[string]any)
+	if !ok {
+		return nil, serviceforge.Errorf(serviceforge.Unprocessable, "ops files left no map")
+	}
+	return out, nil
+}
+
+func evaluated(text []byte, vars template.StaticVariables, op patch.Op) ([]byte, error) {
+	if len(vars) == 0 && op == nil {
+		return text, nil
+	}
+	return template.NewTemplate(text).Evaluate(vars, op, template.EvaluateOpts{})
+}
+
+// simple turns Spiff's result into what the library writes: its numbers.
+func simple(v any) any {
+	switch v := v.(type) {
+	case json.Number:
+		var out any
+		if yaml.Unmarshal([]byte(v), &out) == nil {
+			return out
+		}
+	case []any:
+		out := make([]any, len(v))
+		for i, item := range v {
+			out[i] = simple(item)
+		}
+		return out
+	case map[string]any:
+		out := make(map[any]any, len(v))
+		for key, item := range v {
+			out[key] = simple(item)
+		}
+		return out
+	}
+	return v
+}
+
+// tests says whether one of the ops files looks at values.
+func tests(ops []document) bool {
+	for _, d := range ops {
+		var definitions []patch.OpDefinition
+		if yaml.Unmarshal([]byte(d.Data), &definitions) != nil {
+			return true
+		}
+		for _, definition := range definitions {
+			if definition.Type == "test" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+var reference = regexp.MustCompile(`\(\(!?([A-Za-z0-9_][A-Za-z0-9_-]*)(\.[A-Za-z0-9_.-]+)?\)\)`)
+
+// references is what a manifest may leave to the director.
+type references struct {
+	known   []string        // by the director itself
+	texts   map[string]bool // whole texts of the documents that hold references
+	written string          // a manifest with ((vars)), of which parts may have been filled
+}
+
+func (s *service) references(documents []document) references {
+	r := references{known: s.known, texts: map[string]bool{}, written: s.manifest}
+	for _, d := range documents {
+		if !strings.Contains(d.Data, "((") {
+			continue
+		}
+		if root, err := parseYAML(d.Name, []byte(d.Data)); err == nil {
+			_ = eachText(root, func(n *yaml.Node) error {
+				r.texts[strings.ReplaceAll(n.Value, "((!", "((")] = true
+				return nil
+			})
+		}
+	}
+	return r
+}
+
+// check walks the finished manifest: a director with a config server replaces
+// ((name)) anywhere in it, also by another deployment's secret. Only names that
+// are declared in its own `variables:`, or listed in director_variables, may
+// appear; and only in texts that a document holds just so, none that was put
+// together.
+func (r references) check(tree map[string]any) error {
+	declared := make(map[string]bool)
+	for _, name := range r.known {
+		declared[name] = true
+	}
+	variables, _ := tree["variables"].([]any)
+	for _, v := range variables {
+		if m, ok := v.(map[string]any); ok {
+			if name, ok := m["name"].(string); ok {
+				declared[name] = true
+			}
+		}
+	}
+	return walk("", tree, func(path, text string) error {
+		if !strings.Contains(text, "((") || r.fine(text, declared) {
+			return nil
+		}
+		return serviceforge.Errorf(serviceforge.Unprocessable,
+			`the manifest holds a reference at %s that is not in its variables`, path)
+	})
+}
+
+func (r references) fine(text string, declared map[string]bool) bool {
+	if r.written == "" && !r.texts[text] {
+		return false
+	}
+	for _, m := range reference.FindAllStringSubmatch(text, -1) {
+		if !declared[m[1]] || r.written != "" && !strings.Contains(r.written, m[0]) {
+			return false
+		}
+	}
+	return !strings.Contains(reference.ReplaceAllString(text, ""), "((")
+}
