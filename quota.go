@@ -171,6 +171,9 @@ func (i *Instance) Account() Account {
 
 // Equal says whether both are counted alike.
 func (a Account) Equal(b Account) bool {
+	if len(a.Holds) == 0 && len(b.Holds) == 0 {
+		return true
+	}
 	return a.Platform == b.Platform && a.ServiceID == b.ServiceID && a.OrganizationGUID == b.OrganizationGUID && a.SpaceGUID == b.SpaceGUID &&
 		slices.EqualFunc(a.Holds, b.Holds, Holding.equal)
 }

@@ -30,23 +30,23 @@ func (s *Store) instanceOf(kv *mvccpb.KeyValue) (serviceforge.Instance, error) {
 	return s.decodeInstance(string(kv.Key), kv.Value, kv.ModRevision)
 }
 
-// CreateInstance stores a new instance, tells it in the history, and sets its
-// Revision. If the id is
-// taken, it stores nothing and returns what is there with a Conflict error, in
-// the same round trip.
+// CreateInstance stores a new instance, counts it, tells it in the history, and
+// sets its Revision. If the id is taken, it stores nothing and returns what is
+// there with a Conflict error, in the same round trip. Errors: Conflict,
+// Exhausted (a limit is used up), Unavailable.
 func (s *Store) CreateInstance(ctx context.Context, i *serviceforge.Instance) (existing serviceforge.Instance, err error) {
 	place := key(instancesKey, i.ID)
 	value, err := s.encodeInstance(i)
 	if err != nil {
 		return existing, err
 	}
-	told, err := tell(i.ID, changeOf(i, i.CreatedAt))
+	first, told, err := line(i.ID, changeOf(i, i.CreatedAt))
 	if err != nil {
 		return existing, err
 	}
-	answer, err := s.commit(ctx,
+	answer, err := s.commitCounted(ctx, i, i.Account(),
 		[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(place), "=", 0)},
-		append(told, clientv3.OpPut(place, value), clientv3.OpDelete(key(tombstonesKey, i.ID))),
+		[]clientv3.Op{clientv3.OpPut(place, value), clientv3.OpPut(first, told), clientv3.OpDelete(key(tombstonesKey, i.ID))},
 		[]clientv3.Op{clientv3.OpGet(place)})
 	if err != nil {
 		return existing, err
@@ -58,7 +58,7 @@ func (s *Store) CreateInstance(ctx context.Context, i *serviceforge.Instance) (e
 		}
 		return existing, serviceforge.Errorf(serviceforge.Conflict, "service instance %q exists", i.ID)
 	}
-	s.wrote(ctx, i, answer, told)
+	s.wrote(ctx, i, answer, nil)
 	return existing, nil
 }
 
@@ -73,9 +73,10 @@ func (s *Store) wrote(ctx context.Context, i *serviceforge.Instance, answer *cli
 // and sets the new Revision. Where the instance's standing differs from the
 // stored one, the same transaction tells it in the history, with further
 // changes. A term other than 0 must be the present leader's.
-// The claim on a place in a pool moves with it.
+// The claim on a place in a pool moves with it, and what it takes of the quotas.
 // Errors: Conflict (somebody wrote since, or another leader rules: read again),
-// Busy (the place that the record claims is somebody else's), Unavailable.
+// Busy (the place that the record claims is somebody else's), Exhausted (it takes
+// more than before, and a limit is used up), Unavailable.
 func (s *Store) PutInstance(ctx context.Context, i *serviceforge.Instance, term int64, changes ...serviceforge.Change) error {
 	value, err := s.encodeInstance(i)
 	if err != nil {
@@ -90,7 +91,7 @@ func (s *Store) PutInstance(ctx context.Context, i *serviceforge.Instance, term 
 	}
 	place := key(instancesKey, i.ID)
 	free, moved, taken := move(i)
-	answer, err := s.commit(ctx, append(unchanged(place, i.Revision, term), free...),
+	answer, err := s.commitCounted(ctx, i, i.Account(), append(unchanged(place, i.Revision, term), free...),
 		append(append(told, clientv3.OpPut(place, value)), moved...), taken)
 	if err != nil {
 		return err
@@ -102,8 +103,9 @@ func (s *Store) PutInstance(ctx context.Context, i *serviceforge.Instance, term 
 	return nil
 }
 
-// BuryInstance deletes an instance with its bindings and leaves a tombstone;
-// its claim is given back, its history is kept for a year. Errors as PutInstance.
+// BuryInstance deletes an instance with its bindings and leaves a tombstone; its
+// claim and what it took of the quotas are given back, its history is kept for a
+// year. Errors as PutInstance.
 func (s *Store) BuryInstance(ctx context.Context, i *serviceforge.Instance, term int64) error {
 	stone, err := encode(key(tombstonesKey, i.ID), nil, tombstoneOf(i))
 	if err != nil {
@@ -118,7 +120,7 @@ func (s *Store) BuryInstance(ctx context.Context, i *serviceforge.Instance, term
 		return err
 	}
 	place := key(instancesKey, i.ID)
-	answer, err := s.commit(ctx, append(unchanged(place, i.Revision, term), untold), append(append(last,
+	answer, err := s.commitCounted(ctx, i, serviceforge.Account{}, append(unchanged(place, i.Revision, term), untold), append(append(last,
 		clientv3.OpDelete(place),
 		clientv3.OpDelete(key(bindingsKey, i.ID)+"/", clientv3.WithPrefix()),
 		clientv3.OpDelete(key(dueKey, i.ID)+"/", clientv3.WithPrefix()),

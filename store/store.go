@@ -9,6 +9,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,6 +36,8 @@ const (
 	progressKey   = root + "progress/"
 	looksKey      = root + "looks/"
 	lastTokenKey  = root + "last_token"
+	limitsKey     = root + "quota"
+	countersKey   = limitsKey + "/"
 	leaderKey     = root + "leader"
 	brokerKey     = root + "broker"
 
@@ -62,6 +65,8 @@ type Options struct {
 	// Lease is how long a leader that went silent still counts as the leader,
 	// in whole seconds; 0 = DefaultLease.
 	Lease time.Duration
+	// Limits are put in force while this replica leads. See KeepQuotas.
+	Limits []serviceforge.Limit
 }
 
 // Store is the broker's memory. Its methods may be called from any goroutine.
@@ -75,12 +80,23 @@ type Store struct {
 	leaseLife time.Duration
 	brokerID  string
 	view      *view
+
+	limits  []string // configured, as Limit's String, sorted
+	quotas  *quotas
+	counted chan *change // for combine
+	stop    context.CancelFunc
+	running sync.WaitGroup
 }
 
 // Open checks the key ring against the store, names the broker if it has no
 // name yet, and fills the view. Close ends what it started, not the client.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{client: o.Client, keys: o.Keys, log: o.Log, exclusive: o.Exclusive, leaseLife: o.Lease}
+	for _, l := range o.Limits {
+		s.limits = append(s.limits, l.String())
+	}
+	slices.Sort(s.limits)
+	s.quotas, s.counted = newQuotas(len(s.limits) > 0), make(chan *change, maxTogether)
 	if s.leaseLife == 0 {
 		s.leaseLife = DefaultLease
 	}
@@ -91,11 +107,17 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err := s.view.start(ctx); err != nil {
 		return nil, err
 	}
+	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
+	s.running.Go(func() { s.combine(ctx) })
 	return s, nil
 }
 
-// Close stops the view and waits for it.
-func (s *Store) Close() { s.view.stop() }
+// Close stops what Open started and waits for it.
+func (s *Store) Close() {
+	s.stop()
+	s.running.Wait()
+	s.view.stop()
+}
 
 // BrokerID is the name of this broker (all replicas share it); it is in the
 // stamp of every deployment.

@@ -92,6 +92,11 @@ func (v *view) list(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	quotas, err := v.store.get(ctx, limitsKey, clientv3.WithPrefix(), clientv3.WithRev(at))
+	if err != nil {
+		return err
+	}
+	v.store.quotas.load(quotas.Kvs, at)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.summaries, v.revision = fresh, at
@@ -111,6 +116,7 @@ func (v *view) watch(ctx context.Context) error {
 	channel := v.store.client.Watch(ctx, instancesKey, clientv3.WithPrefix(),
 		clientv3.WithRev(v.seen()+1), clientv3.WithProgressNotify())
 	marks := v.store.client.Watch(ctx, poolsKey, clientv3.WithPrefix(), clientv3.WithRev(v.seen()+1))
+	quotas := v.store.client.Watch(ctx, limitsKey, clientv3.WithPrefix(), clientv3.WithRev(v.seen()+1))
 	quiet := time.NewTimer(silence)
 	defer quiet.Stop()
 	ask := time.NewTicker(note)
@@ -124,24 +130,31 @@ func (v *view) watch(ctx context.Context) error {
 		case <-quiet.C:
 			return errors.New("no word from etcd")
 		case answer, ok := <-marks:
-			if !ok {
-				return rpctypes.ErrNoLeader
-			}
-			if err := answer.Err(); err != nil {
+			if err := broken(answer, ok); err != nil {
 				return err
 			}
 			v.takeMarks(answer)
-		case answer, ok := <-channel:
-			if !ok {
-				return rpctypes.ErrNoLeader
+		case answer, ok := <-quotas:
+			if err := broken(answer, ok); err != nil {
+				return err
 			}
-			if err := answer.Err(); err != nil {
+			v.store.quotas.take(answer)
+		case answer, ok := <-channel:
+			if err := broken(answer, ok); err != nil {
 				return err
 			}
 			quiet.Reset(silence)
 			v.take(answer)
 		}
 	}
+}
+
+// broken says whether a watch has ended.
+func broken(answer clientv3.WatchResponse, ok bool) error {
+	if !ok {
+		return rpctypes.ErrNoLeader
+	}
+	return answer.Err()
 }
 
 // take applies one batch of events.
