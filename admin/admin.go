@@ -35,7 +35,7 @@ const (
 // Options are what an API is made of. Engine, Store and Catalog are required.
 type Options struct {
 	Engine  *orchestrator.Engine
-	Store   *store.Store // for the operator tokens
+	Store   *store.Store // for the operator tokens and the quotas
 	Catalog func() *catalog.Catalog
 	// Platform owns what operators create; "" = "cc".
 	Platform string

@@ -32,6 +32,8 @@ var routes = []Route{
 	{"PUT", "/pools/{pool}", operates, (*API).putPool},
 	{"GET", "/pools/{pool}/check", viewer, (*API).checkPool},
 	{"GET", "/sweeps", viewer, (*API).listSweeps},
+	{"GET", "/quota", viewer, (*API).getQuotas},
+	{"POST", "/quota/recount", operates, (*API).recount},
 	{"GET", "/orphans", viewer, (*API).listOrphans},
 	{"DELETE", "/orphans/{deployment}", operates, (*API).deleteOrphan},
 	{"GET", "/instances", viewer, (*API).listInstances},

@@ -127,6 +127,9 @@ func (a *App) start(ctx context.Context) error {
 		}
 	}
 	if a.parts.Web {
+		if err := a.loadReleases(); err != nil {
+			return err
+		}
 		if err := a.openStore(ctx); err != nil {
 			return err
 		}

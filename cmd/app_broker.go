@@ -39,7 +39,13 @@ func (a *App) openStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.store, err = store.Open(ctx, store.Options{Client: client, Keys: keys, Log: a.log.With("part", "store"), Exclusive: a.etcd != nil, Lease: a.config.Engine.Lease})
+	limits, err := a.limits()
+	if err != nil {
+		return err
+	}
+	a.store, err = store.Open(ctx, store.Options{
+		Client: client, Keys: keys, Log: a.log.With("part", "store"), Exclusive: a.etcd != nil, Lease: a.config.Engine.Lease, Limits: limits,
+	})
 	if err != nil {
 		return err
 	}
@@ -48,6 +54,17 @@ func (a *App) openStore(ctx context.Context) error {
 		return a.bootstrap(ctx)
 	}
 	return nil
+}
+
+// limits are the configured quotas, by ids.
+func (a *App) limits() ([]serviceforge.Limit, error) {
+	limits, err := a.config.Limits()
+	for n := range limits {
+		if err == nil {
+			limits[n], err = a.catalog.Limit(limits[n])
+		}
+	}
+	return limits, err
 }
 
 // etcdClient is the in-process client of the built-in server, or one of the
@@ -69,11 +86,8 @@ func (a *App) etcdClient() (*store.Client, error) {
 	return client, nil
 }
 
-// startEngine loads what is offered and starts the engine.
+// startEngine starts the engine.
 func (a *App) startEngine() error {
-	if err := a.loadReleases(); err != nil {
-		return err
-	}
 	if err := a.loadPools(); err != nil {
 		return err
 	}

@@ -54,6 +54,7 @@ func addClientCommands(root *cobra.Command, env *clientEnv) {
 		newPoolStateCommand(env, "cordon", "Let no new instances into a pool", pools.Cordoned, "takes no new instances"),
 		newPoolStateCommand(env, "uncordon", "Let new instances into a pool again", pools.Active, "takes new instances"),
 		newPoolStateCommand(env, "drain", "Let no new instances into a pool that is to be emptied", pools.Draining, "takes no new instances; what it has is to leave it"),
+		newQuotaCommand(env),
 		newOrphansCommand(env),
 		newSweepCommand(env),
 		newExplainCommand(env),

@@ -29,6 +29,8 @@ type Config struct {
 	Engine    Engine `mapstructure:"engine"`
 	// Pools are pool files (YAML). None means the pool of the local director.
 	Pools []string `mapstructure:"pools" usage:"infrastructure pool 'FILE's; none = the local director"`
+	// Quotas are limits, as serviceforge.ParseLimit reads them. Those of the replica that leads are in force.
+	Quotas []string `mapstructure:"quotas" usage:"limits 'SCOPE[:ID]/RESOURCE=LIMIT', such as organization/instances=10"`
 }
 
 // Log says what is logged, to standard error.
@@ -156,6 +158,9 @@ func (c *Config) Validate() error {
 	}
 	if _, err := c.Log.level(); err != nil {
 		return invalid("log.level", "%q is none of debug, info, warn and error", c.Log.Level)
+	}
+	if _, err := c.Limits(); err != nil {
+		return err
 	}
 	for key, address := range map[string]string{"broker.listen": c.Broker.Listen, "bosh.listen": c.BOSH.Listen, "etcd.listen": c.Etcd.Listen} {
 		if _, _, err := net.SplitHostPort(address); err != nil {

@@ -26,6 +26,7 @@ var samples = map[string]string{
 	"etcd.endpoints": "https://a,https://b", "etcd.ca": "ca", "etcd.cert": "cert", "etcd.key": "key",
 	"etcd.username": "eu", "etcd.password": "canary", "etcd.listen": "127.0.0.1:3", "pools": "a.yml,b.yml",
 	"engine.lease": "3s", "engine.director_timeout": "2s", "engine.sweep": "9m",
+	"quotas": "broker/instances=7,plan:etcd-dedicated/3-servers/ips=9",
 }
 
 func load(t *testing.T, args ...string) (config.Config, error) {
@@ -85,7 +86,7 @@ func file(t *testing.T, key, value string) string {
 		text += indent + p + ":\n"
 		indent += "  "
 	}
-	if key == "etcd.endpoints" || key == "pools" {
+	if key == "etcd.endpoints" || key == "pools" || key == "quotas" {
 		value = "[" + value + "]"
 	}
 	text += indent + parts[len(parts)-1] + ": " + value + "\n"
@@ -118,7 +119,7 @@ func TestBadSettingsAreRefusedWithTheirName(t *testing.T) {
 	}
 	for _, bad := range []string{"--state=", "--network=10.0.0.0/8", "--network=127.0.0.0/30", "--broker-username=",
 		"--broker-password=", "--broker-cert=x", "--broker-key=x", "--broker-client-ca=x", "--broker-rate-limit=-1", "--broker-header-timeout=0s",
-		"--broker-body-timeout=1s", "--broker-idle-timeout=0s", "--broker-drain=-1s", "--log-format=xml", "--log-level=loud", "--listen=5000", "--bosh-workers=0", "--engine-lease=1ms", "--engine-director-timeout=1m"} {
+		"--broker-body-timeout=1s", "--broker-idle-timeout=0s", "--broker-drain=-1s", "--log-format=xml", "--log-level=loud", "--listen=5000", "--bosh-workers=0", "--quotas=organization=10", "--quotas=broker/instances=1,broker/instances=2", "--quotas=" + manyQuotas(), "--engine-lease=1ms", "--engine-director-timeout=1m"} {
 		c, err := load(t, bad)
 		if err == nil {
 			err = c.Validate()
@@ -195,4 +196,13 @@ func TestAFileIsAppliedWhenItChanges(t *testing.T) {
 	}
 	cancel()
 	<-done
+}
+
+// manyQuotas are more limits than one instance may be concerned by.
+func manyQuotas() string {
+	var all []string
+	for n := range 21 {
+		all = append(all, fmt.Sprintf("broker/r%d=1", n))
+	}
+	return strings.Join(all, ",")
 }

@@ -29,10 +29,13 @@ func (e *Engine) provision(ctx context.Context, r ProvisionRequest) (Accepted, e
 		return e.refuse(ctx, r, wish, refusal)
 	}
 	existing, err := e.Store.CreateInstance(ctx, wish)
-	if serviceforge.CodeOf(err) == serviceforge.Conflict {
+	switch serviceforge.CodeOf(err) {
+	case "":
+	case serviceforge.Conflict:
 		return e.repeated(r, wish, &existing)
-	}
-	if err != nil {
+	case serviceforge.Exhausted:
+		return e.refuse(ctx, r, wish, err)
+	default:
 		return Accepted{}, err
 	}
 	return accepted(wish), nil

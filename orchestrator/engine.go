@@ -147,6 +147,7 @@ func (e *Engine) lead(ctx context.Context, term *store.Term) {
 	all.Go(func() { l.look(ctx) })
 	all.Go(func() { l.hearLooks(ctx) })
 	all.Go(func() { l.keepBreakers(ctx) })
+	all.Go(func() { l.Store.KeepQuotas(ctx, l.term) })
 	for range workers {
 		all.Go(func() { l.work(ctx, l.queue, l.reconcile) })
 	}
