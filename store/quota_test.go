@@ -115,12 +115,13 @@ func TestALimitIsExact(t *testing.T) {
 			t.Errorf("nobody was told that %s; told were %v", want, refusals)
 		}
 	}
-	checkCounters(t, replicas[1])
+	o.checkCounters(t)
 }
 
 // checkCounters compares the counters with the sum over the records.
-func checkCounters(t *testing.T, s *store.Store) {
+func (o opened) checkCounters(t *testing.T) {
 	t.Helper()
+	s := o.again(t) // its view has everything
 	all, err := s.Quotas(t.Context())
 	must(t, err)
 	got, want := map[serviceforge.Quota]int64{}, map[serviceforge.Quota]int64{}
@@ -170,8 +171,7 @@ func TestCountersAreTheSumOverTheRecords(t *testing.T) {
 	must(t, err)
 	all.Wait()
 	stop()
-	s := o.again(t)
-	checkCounters(t, s)
+	o.checkCounters(t)
 	events := o.etcd.Client().Watch(t.Context(), "/serviceforge/v1/quota/", clientv3.WithPrefix(), clientv3.WithRev(1))
 	last := "/serviceforge/v1/quota/end"
 	_, err = o.etcd.Client().Put(t.Context(), last, "0")
@@ -292,7 +292,7 @@ func TestALimitConfiguredLaterCountsWhatExists(t *testing.T) {
 	}
 	close(enough)
 	all.Wait()
-	checkCounters(t, s)
+	o.checkCounters(t)
 	if told := use(t, s); !slices.Contains(told, "organization:other/instances 1/70000") {
 		t.Errorf("told: %q", told)
 	}
@@ -352,5 +352,5 @@ func TestARepeatedCreateAmongManyHurtsNobody(t *testing.T) {
 	if codes[""] != 30 || codes[serviceforge.Conflict] != 30 {
 		t.Errorf("codes: %v", codes)
 	}
-	checkCounters(t, s)
+	o.checkCounters(t)
 }
