@@ -2,17 +2,11 @@ package etcdserver_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/big"
 	mathrand "math/rand/v2"
 	"net"
 	"os"
@@ -53,14 +47,17 @@ func TestMain(m *testing.M) {
 
 // cluster is etcd servers as our BOSH job configures them, each a process.
 type cluster struct {
-	t       *testing.T
-	roots   *x509.CertPool
-	members []*member
+	t          *testing.T
+	roots      *x509.CertPool
+	network    string
+	properties map[string]any
+	members    []*member
 }
 
 type member struct {
 	t       *testing.T
 	ip      string
+	vcap    string // stands for /var/vcap
 	args    []string
 	process *exec.Cmd
 	ended   chan struct{}
@@ -72,40 +69,64 @@ func newCluster(t *testing.T, size int) *cluster { return newClusterOf(t, size, 
 // newClusterOf makes members that may certify their own addresses.
 func newClusterOf(t *testing.T, size int, issuing bool) *cluster {
 	t.Helper()
-	c := &cluster{t: t, roots: x509.NewCertPool()}
+	c := &cluster{t: t, roots: x509.NewCertPool(), network: fmt.Sprintf("127.%d.%d", 64+mathrand.IntN(128), mathrand.IntN(256))}
 	ca, caKey, certificate, key := certificates(t)
 	c.roots.AppendCertsFromPEM([]byte(ca))
-	network := fmt.Sprintf("127.%d.%d", 64+mathrand.IntN(128), mathrand.IntN(256))
-	var peers []any
-	for i := range size {
-		peers = append(peers, map[string]any{"name": "etcd", "id": fmt.Sprint("id-", i), "index": i, "address": fmt.Sprintf("%s.%d", network, i+1)})
-	}
-	properties := map[string]any{
+	c.properties = map[string]any{
 		"cluster_token": "token", "root_password": rootPassword, "heartbeat_interval": 50, "election_timeout": 500,
 		"tls": map[string]any{"ca": ca, "certificate": certificate, "private_key": key},
 	}
 	if issuing {
-		properties["tls"].(map[string]any)["ca_private_key"] = caKey
+		c.properties["tls"].(map[string]any)["ca_private_key"] = caKey
 	}
-	var specs []map[string]any
-	for i := range size {
-		ip := fmt.Sprintf("%s.%d", network, i+1)
-		specs = append(specs, map[string]any{
-			"id": fmt.Sprint("id-", i), "index": i, "ip": ip, "address": ip, "properties": withDefaults(t, properties),
-			"links": map[string]any{"etcd": map[string]any{"instances": peers}},
-		})
-	}
-	for i, files := range renderJob(t, specs) {
-		c.members = append(c.members, newMember(t, specs[i]["ip"].(string), files))
-	}
+	c.render(size)
 	return c
 }
 
-// newMember puts a rendered job into a folder that stands for /var/vcap.
-func newMember(t *testing.T, ip string, files []render.File) *member {
+// grow gives the cluster's members, and new ones, the job of a larger cluster,
+// as an update does.
+func (c *cluster) grow(size int) {
+	c.t.Helper()
+	c.properties["initial_cluster_state"] = "existing"
+	c.render(size)
+}
+
+// render puts the job of each member into its folder.
+func (c *cluster) render(size int) {
+	c.t.Helper()
+	var peers []any
+	for i := range size {
+		peers = append(peers, map[string]any{"name": "etcd", "id": fmt.Sprint("id-", i), "index": i, "address": fmt.Sprintf("%s.%d", c.network, i+1)})
+	}
+	var specs []map[string]any
+	for i := range size {
+		ip := fmt.Sprintf("%s.%d", c.network, i+1)
+		specs = append(specs, map[string]any{
+			"id": fmt.Sprint("id-", i), "index": i, "ip": ip, "address": ip, "properties": withDefaults(c.t, c.properties),
+			"links": map[string]any{"etcd": map[string]any{"instances": peers}},
+		})
+	}
+	for i, files := range renderJob(c.t, specs) {
+		if i == len(c.members) {
+			vcap := c.t.TempDir()
+			c.members = append(c.members, &member{t: c.t, ip: specs[i]["ip"].(string), vcap: vcap, log: filepath.Join(vcap, "log")})
+		}
+		c.members[i].configure(files)
+	}
+}
+
+// configure puts a rendered job into the member's folder.
+func (m *member) configure(files []render.File) {
+	t, vcap := m.t, m.vcap
 	t.Helper()
-	vcap := t.TempDir()
-	m := &member{t: t, ip: ip, log: filepath.Join(vcap, "log")}
+	program, err := filepath.Abs(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := filepath.Join(vcap, "packages/etcd/bin")
+	if err := errors.Join(os.MkdirAll(bin, 0o750), os.RemoveAll(filepath.Join(bin, "etcd")), os.Symlink(program, filepath.Join(bin, "etcd"))); err != nil {
+		t.Fatal(err)
+	}
 	var bpm struct {
 		Processes []struct {
 			Executable string
@@ -131,7 +152,14 @@ func newMember(t *testing.T, ip string, files []render.File) *member {
 		t.Fatalf("bpm.yml: %+v", bpm)
 	}
 	m.args = bpm.Processes[0].Args
-	return m
+}
+
+// postStart runs the member's script, as the director does.
+func (m *member) postStart() {
+	m.t.Helper()
+	if out, err := exec.Command("/bin/bash", filepath.Join(m.vcap, "jobs/etcd/bin/post-start")).CombinedOutput(); err != nil {
+		m.t.Fatalf("post-start of %s: %v %s", m.ip, err, out)
+	}
 }
 
 // source is the job's folder, as its author keeps it.
@@ -331,43 +359,4 @@ func (c *cluster) wants(client *clientv3.Client, key, value string) {
 	if len(got.Kvs) != 1 || string(got.Kvs[0].Value) != value {
 		c.t.Errorf("%s: %v, want %q", key, got.Kvs, value)
 	}
-}
-
-// certificates makes what the service release makes: an authority, and one certificate for all members and no address.
-func certificates(t *testing.T) (ca, caKey, certificate, key string) {
-	t.Helper()
-	sign := func(template, parent *x509.Certificate, public *ecdsa.PrivateKey, signer *ecdsa.PrivateKey) []byte {
-		template.SerialNumber = big.NewInt(mathrand.Int64())
-		template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-		der, err := x509.CreateCertificate(rand.Reader, template, parent, &public.PublicKey, signer)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return der
-	}
-	newKey := func() *ecdsa.PrivateKey {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return key
-	}
-	encode := func(kind string, der []byte) string {
-		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
-	}
-	authority, memberKey := newKey(), newKey()
-	caTemplate := &x509.Certificate{Subject: pkix.Name{CommonName: "etcd-ca"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
-	caDER := sign(caTemplate, caTemplate, authority, authority)
-	memberDER := sign(&x509.Certificate{
-		Subject: pkix.Name{CommonName: "etcd"}, DNSNames: []string{"*.etcd.default.etcd-1.bosh"}, KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}, caTemplate, memberKey, authority)
-	encodeKey := func(key *ecdsa.PrivateKey) string {
-		der, err := x509.MarshalPKCS8PrivateKey(key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return encode("PRIVATE KEY", der)
-	}
-	return encode("CERTIFICATE", caDER), encodeKey(authority), encode("CERTIFICATE", memberDER), encodeKey(memberKey)
 }

@@ -17,7 +17,7 @@ import (
 )
 
 // Main runs `etcd --config-file FILE --root-password-file FILE [--ca-key-file FILE]` until SIGTERM or SIGINT, or
-// until the server ends by itself, and returns the exit code. args are the arguments after the program's name. The
+// until the server ends by itself, and returns the exit code; with --await it only waits until that server serves. args are the arguments after the program's name. The
 // first file is etcd's own YAML configuration, the second holds the password of user root. With the key of the
 // authority that peers trust, the client port gets a certificate for its own addresses, made at each start.
 func Main(args []string) int {
@@ -25,6 +25,7 @@ func Main(args []string) int {
 	configFile := flags.String("config-file", "", "etcd's configuration, YAML")
 	passwordFile := flags.String("root-password-file", "", "file with the password of user root")
 	authorityKeyFile := flags.String("ca-key-file", "", "private key of the members' authority, to certify the client port's addresses")
+	await := flags.Bool("await", false, "wait at most a minute until the member with that configuration serves")
 	showVersion := flags.Bool("version", false, "print the version of etcd")
 	if err := flags.Parse(args); err != nil {
 		return 2
@@ -33,12 +34,19 @@ func Main(args []string) int {
 		fmt.Println("etcd Version:", version.Version)
 		return 0
 	}
-	if *configFile == "" || *passwordFile == "" || flags.NArg() > 0 {
-		fmt.Fprintln(os.Stderr, "usage: etcd --config-file FILE --root-password-file FILE [--ca-key-file FILE]")
+	if *configFile == "" || *passwordFile == "" && !*await || flags.NArg() > 0 {
+		fmt.Fprintln(os.Stderr, "usage: etcd --config-file FILE (--root-password-file FILE [--ca-key-file FILE] | --await)")
 		return 2
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	if *await {
+		if err := awaitHealth(ctx, *configFile); err != nil {
+			fmt.Fprintln(os.Stderr, "etcd:", err)
+			return 1
+		}
+		return 0
+	}
 	if err := run(ctx, *configFile, *passwordFile, *authorityKeyFile); err != nil {
 		fmt.Fprintln(os.Stderr, "etcd:", err)
 		return 1
@@ -75,11 +83,13 @@ func serve(ctx context.Context, config *embed.Config, rootPassword string) error
 		return errors.New("listen-client-http-urls would be served without authentication being on; use listen-client-urls")
 	}
 	grpc.EnableTracing = false
-	if err := awaitFirst(ctx, config); err != nil {
-		if ctx.Err() != nil {
-			return nil
+	for _, prepare := range []func() error{
+		func() error { return join(ctx, config, rootPassword) },
+		func() error { return awaitFirst(ctx, config) },
+	} {
+		if err := prepare(); err != nil {
+			return unlessEnded(ctx, err)
 		}
-		return err
 	}
 	// etcd calls this for each client listener after it has joined the cluster and before it accepts a connection;
 	// early clients wait in the listener's queue.
@@ -92,11 +102,12 @@ func serve(ctx context.Context, config *embed.Config, rootPassword string) error
 	}
 
 	// Before the port is open nobody is served, so leaving needs no farewell; embed's Close would wait for the port.
-	if err := authenticate(ctx, server.Server, rootPassword); err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
-		return err
+	err = authenticate(ctx, server.Server, rootPassword)
+	if err == nil {
+		err = promote(ctx, config, server.Server, rootPassword)
+	}
+	if err != nil {
+		return unlessEnded(ctx, err)
 	}
 	close(open)
 
@@ -109,4 +120,12 @@ func serve(ctx context.Context, config *embed.Config, rootPassword string) error
 	case <-server.Server.StopNotify():
 		return errors.New("the server ended by itself")
 	}
+}
+
+// unlessEnded drops an error of a server that was asked to end.
+func unlessEnded(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -133,10 +132,7 @@ func TestAMemberThatWaitsForTheOthersEndsOnTERM(t *testing.T) {
 	lonely := c.members[0]
 	lonely.start()
 	// post-start says that it is up, although there is no cluster yet.
-	script := filepath.Join(filepath.Dir(lonely.log), "jobs/etcd/bin/post-start")
-	if out, err := exec.Command("/bin/bash", script).CombinedOutput(); err != nil {
-		t.Errorf("post-start: %v %s", err, out)
-	}
+	lonely.postStart()
 	lonely.signal(syscall.SIGTERM)
 	if code := lonely.process.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit code %d", code)

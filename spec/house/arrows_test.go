@@ -78,7 +78,7 @@ var foreign = map[string]string{
 	"github.com/tidwall/gjson":                              "store", // a summary out of a record, without decoding the rest
 	"go.etcd.io/etcd":                                       "store users demo releases/etcdserver",
 	"go.etcd.io/etcd/server":                                "store releases/etcdserver",
-	"go.uber.org/zap":                                       "store users demo", // the etcd client's logger
+	"go.uber.org/zap":                                       "store users demo releases/etcdserver", // the etcd client's logger
 	"golang.org/x/crypto":                                   "store releases",
 	"golang.org/x/oauth2":                                   "orchestrator/bosh",
 	"golang.org/x/sys":                                      "releases localbosh/blobs localbosh/deploy localbosh/render localbosh/vm",

@@ -116,7 +116,7 @@ var running = []row{
 	{"128", "update without service", "PATCH", instance + async, `{}`, nil, 400, nil},
 	{"128", "update to an unknown service", "PATCH", instance + async, `{"service_id": "nope"}`, nil, 400, nil},
 	{"129", "update to an unknown plan", "PATCH", instance + async, `{"service_id": "` + service + `", "plan_id": "nope"}`, nil, 400, nil},
-	{"135,140,142", "update to a plan that it cannot have", "PATCH", instance + async, `{"service_id": "` + service + `", "plan_id": "` + threeServers + `"}`, nil, 422, nil},
+	{"135,140,142", "update to a plan that it cannot have", "PATCH", instance + async, `{"service_id": "` + service + `", "plan_id": "` + fiveServers + `"}`, nil, 422, nil},
 	{"21,133", "update to other maintenance_info", "PATCH", instance + async, `{"service_id": "` + service + `", "maintenance_info": {"version": "9.9.9"}}`, nil, 422, nil},
 	{"132", "update with an unknown parameter", "PATCH", instance + async, `{"service_id": "` + service + `", "parameters": {"x": 1}}`, nil, 400, nil},
 	{"73,141", "update synchronously", "PATCH", instance, `{"service_id": "` + service + `", "parameters": {"quota_backend_bytes": 33554432}}`, nil, 422, says("AsyncRequired", asyncNeeded)},
