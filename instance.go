@@ -41,6 +41,7 @@ type Instance struct {
 	Slot           string // the place in the pool that it claims; "" = the pool has no limit
 	Release        string // service release "name/version" it is rendered with
 	Infrastructure string // the pool's infrastructure, e.g. "default"
+	Pins           Pins   // of the pool, since the first render
 	// Versions pins BOSH releases, by name; those not in it have the version
 	// that the service release names.
 	Versions map[string]string

@@ -9,8 +9,9 @@ type Wish struct {
 	PlanID     string
 	Parameters Secret // the whole JSON object that the instance is to have, or empty
 	Context    Secret // JSON object as the platform sent it, or empty
-	// Release, Versions and Maintenance move by an upgrade only.
+	// Release, Versions, Pins and Maintenance move by an upgrade only.
 	Release     string
+	Pins        Pins
 	Versions    map[string]string
 	Maintenance string
 }
@@ -19,7 +20,7 @@ type Wish struct {
 func (i *Instance) Present() Wish {
 	return Wish{
 		PlanID: i.PlanID, Parameters: i.Parameters, Context: i.Context,
-		Release: i.Release, Versions: i.Versions, Maintenance: i.Maintenance,
+		Release: i.Release, Versions: i.Versions, Pins: i.Pins, Maintenance: i.Maintenance,
 	}
 }
 
@@ -32,7 +33,7 @@ func (w Wish) Same(o Wish) bool {
 // no director need be asked to come from one to the other.
 func (w Wish) SameDeployment(o Wish) bool {
 	return w.PlanID == o.PlanID && SameJSON(w.Parameters.Reveal(), o.Parameters.Reveal()) &&
-		w.Release == o.Release && maps.Equal(w.Versions, o.Versions)
+		w.Release == o.Release && maps.Equal(w.Versions, o.Versions) && w.Pins.Equal(o.Pins)
 }
 
 // Wished returns the instance as its running update is to make it; with any
@@ -55,5 +56,5 @@ func (i *Instance) Fulfil() {
 func (i *Instance) fulfil() {
 	w := i.Operation.Wish
 	i.PlanID, i.Parameters, i.Context = w.PlanID, w.Parameters, w.Context
-	i.Release, i.Versions, i.Maintenance = w.Release, w.Versions, w.Maintenance
+	i.Release, i.Versions, i.Pins, i.Maintenance = w.Release, w.Versions, w.Pins, w.Maintenance
 }

@@ -12,14 +12,16 @@ import (
 // CloudConfig holds the names in a director's cloud config.
 type CloudConfig struct {
 	AZs, Networks, VMTypes, DiskTypes, VMExtensions map[string]bool
+	DiskSizes                                       map[string]int // MB, by disk type
 }
 
 // ParseCloudConfig reads the names of several cloud configs, which a director
 // puts together. Errors: Invalid.
 func ParseCloudConfig(documents ...[]byte) (CloudConfig, error) {
-	c := CloudConfig{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}}
+	c := CloudConfig{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]int{}}
 	type named struct {
 		Name string `yaml:"name"`
+		Size int    `yaml:"disk_size"` // of a disk type
 	}
 	for _, document := range documents {
 		var f struct {
@@ -31,6 +33,9 @@ func ParseCloudConfig(documents ...[]byte) (CloudConfig, error) {
 		}
 		if err := yaml.Unmarshal(document, &f); err != nil {
 			return c, serviceforge.Wrap(err, serviceforge.Invalid, "the cloud config is not understood: %s", reason(err))
+		}
+		for _, d := range f.DiskTypes {
+			c.DiskSizes[d.Name] = d.Size
 		}
 		for _, list := range []struct {
 			from []named

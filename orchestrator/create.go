@@ -48,11 +48,17 @@ func (l *leader) intendDeploy(ctx context.Context, i *serviceforge.Instance) (ne
 	if err := l.mayDeploy(ctx, p.director, i); err != nil {
 		return goOn, err
 	}
+	if err := l.pin(i); err != nil {
+		return goOn, err
+	}
 	if err := l.makeSecrets(i); err != nil {
 		return goOn, err
 	}
 	manifest, err := l.render(ctx, i)
 	if err != nil {
+		return goOn, err
+	}
+	if err := l.maySucceed(ctx, p.director, i, manifest); err != nil {
 		return goOn, err
 	}
 	if i.Operation.Kind == serviceforge.Provision {
@@ -270,6 +276,10 @@ func (l *leader) input(i *serviceforge.Instance) (releases.Input, *releases.Rele
 	pool, err := l.Pools.Pool(i.Pool)
 	if err != nil {
 		return releases.Input{}, nil, err
+	}
+	pool = pool.Pinned(i.Pins)
+	if i.Infrastructure != "" {
+		pool.Infrastructure = i.Infrastructure
 	}
 	return releases.Input{
 		Instance: *i, Pool: pool, Broker: l.Store.BrokerID(), Versions: i.Versions,

@@ -206,6 +206,6 @@ func (l *leader) placeIn(ctx context.Context, i *serviceforge.Instance, pool *po
 // unplace takes the choice of a pool back; the write that stores it gives the
 // claim back. No director may have anything of the instance any more.
 func unplace(i *serviceforge.Instance) {
-	i.Pool, i.Slot, i.Infrastructure, i.Secrets = "", "", "", serviceforge.Secret{}
+	i.Pool, i.Slot, i.Infrastructure, i.Pins, i.Secrets = "", "", "", serviceforge.Pins{}, serviceforge.Secret{}
 	i.Operation.Intent = serviceforge.Intent{}
 }

@@ -71,7 +71,12 @@ func (e *Engine) updateWish(r UpdateRequest, i *serviceforge.Instance) (servicef
 		wish.Context = serviceforge.NewSecret(string(r.Context))
 	}
 	if r.Upgrade {
+		pool, err := e.Pools.Pool(i.Pool)
+		if err != nil {
+			return wish, err
+		}
 		wish.Release, wish.Versions, wish.Maintenance = offering.Release, e.Versions, plan.MaintenanceInfo.Version
+		wish.Pins = i.Pins.Upgraded(pool.Pins())
 	}
 	if wish.Parameters, err = merged(i.Parameters, r.Parameters); err != nil {
 		return wish, err
@@ -170,6 +175,7 @@ func (e *Engine) mayBecome(i *serviceforge.Instance, wish serviceforge.Wish) err
 	if err != nil {
 		return err
 	}
+	pool = pool.Pinned(wish.Pins)
 	if reason := pool.Refuses(plan); reason != "" && wish.PlanID != i.PlanID {
 		return serviceforge.Errorf(serviceforge.Unprocessable, "the infrastructure of service instance %q cannot carry plan %s: pool %s %s", i.ID, plan.Name, pool.Name, reason)
 	}

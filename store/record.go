@@ -37,6 +37,7 @@ type instanceRecord struct {
 	Release          string              `json:"release,omitempty"`
 	Infrastructure   string              `json:"infrastructure,omitempty"`
 	Versions         map[string]string   `json:"versions,omitempty"`
+	Pins             pinsRecord          `json:"pins,omitzero"`
 	Maintenance      string              `json:"maintenance,omitempty"`
 	Unfinished       string              `json:"unfinished,omitempty"`
 	State            serviceforge.State  `json:"state"`
@@ -89,7 +90,20 @@ type wishRecord struct {
 	Release     string            `json:"release,omitempty"`
 	Versions    map[string]string `json:"versions,omitempty"`
 	Maintenance string            `json:"maintenance,omitempty"`
+	Pins        pinsRecord        `json:"pins,omitzero"`
 }
+
+type pinsRecord struct {
+	AZs          []string          `json:"azs,omitempty"`
+	Network      string            `json:"network,omitempty"`
+	VMTypes      map[string]string `json:"vm_types,omitempty"`
+	DiskTypes    map[string]string `json:"disk_types,omitempty"`
+	VMExtensions []string          `json:"vm_extensions,omitempty"`
+	Stemcells    map[string]string `json:"stemcells,omitempty"`
+}
+
+// IsZero says that nothing is pinned.
+func (r pinsRecord) IsZero() bool { return serviceforge.Pins(r).Zero() }
 
 type outcomeRecord struct {
 	Kind    serviceforge.Kind           `json:"kind"`
@@ -157,7 +171,7 @@ func (s *Store) encodeInstance(i *serviceforge.Instance) (string, error) {
 		header: header{recordVersion, 1},
 		ID:     i.ID, ServiceID: i.ServiceID, PlanID: i.PlanID, Platform: i.Platform,
 		OrganizationGUID: i.OrganizationGUID, SpaceGUID: i.SpaceGUID,
-		Deployment: i.Deployment, Pool: i.Pool, Slot: i.Slot, Release: i.Release, Infrastructure: i.Infrastructure, Versions: i.Versions,
+		Deployment: i.Deployment, Pool: i.Pool, Slot: i.Slot, Release: i.Release, Infrastructure: i.Infrastructure, Versions: i.Versions, Pins: pinsRecord(i.Pins),
 		Maintenance: i.Maintenance, Unfinished: i.Unfinished,
 		State: i.State, Operation: operationToRecord(&i.Operation), Operations: i.Operations, Facts: i.Facts,
 		Holds: holdsToRecord(i.Holds), CreatedAt: i.CreatedAt, UpdatedAt: i.UpdatedAt, Sealed: closed,
@@ -179,7 +193,7 @@ func (s *Store) decodeInstance(place string, data []byte, revision int64) (servi
 		OrganizationGUID: r.OrganizationGUID, SpaceGUID: r.SpaceGUID,
 		Context: serviceforge.NewSecret(hidden.Context), Parameters: serviceforge.NewSecret(hidden.Parameters),
 		Secrets: serviceforge.NewSecret(hidden.Secrets), Access: serviceforge.NewSecret(hidden.Access),
-		Deployment: r.Deployment, Pool: r.Pool, Slot: r.Slot, Release: r.Release, Infrastructure: r.Infrastructure, Versions: r.Versions,
+		Deployment: r.Deployment, Pool: r.Pool, Slot: r.Slot, Release: r.Release, Infrastructure: r.Infrastructure, Versions: r.Versions, Pins: serviceforge.Pins(r.Pins),
 		Maintenance: r.Maintenance, Unfinished: r.Unfinished,
 		State: r.State, Operation: operationFromRecord(&r.Operation), Operations: r.Operations, Facts: r.Facts,
 		Holds: r.holds(), CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, Revision: revision, Unknown: unknown,
@@ -221,7 +235,7 @@ func operationToRecord(o *serviceforge.Operation) operationRecord {
 		Identity: o.Identity, Actor: o.Actor, Attempt: o.Attempt, Failures: o.Failures, Repeats: o.Repeats,
 		Tried: o.Tried, Intent: intentRecord(o.Intent), Superseded: intentRecord(o.Superseded),
 		NotBefore: o.NotBefore, StartedAt: o.StartedAt, BegunAt: o.BegunAt, FinishedAt: o.FinishedAt,
-		Wish:   wishRecord{o.Wish.PlanID, o.Wish.Release, o.Wish.Versions, o.Wish.Maintenance},
+		Wish:   wishRecord{o.Wish.PlanID, o.Wish.Release, o.Wish.Versions, o.Wish.Maintenance, pinsRecord(o.Wish.Pins)},
 		Before: before, aftermathRecord: aftermathRecord(o.Aftermath),
 	}
 }
@@ -237,7 +251,7 @@ func operationFromRecord(r *operationRecord) serviceforge.Operation {
 		Tried: r.Tried, Intent: serviceforge.Intent(r.Intent), Superseded: serviceforge.Intent(r.Superseded),
 		NotBefore: r.NotBefore, StartedAt: r.StartedAt, BegunAt: r.BegunAt, FinishedAt: r.FinishedAt,
 		Wish: serviceforge.Wish{
-			PlanID: r.Wish.PlanID, Release: r.Wish.Release, Versions: r.Wish.Versions, Maintenance: r.Wish.Maintenance,
+			PlanID: r.Wish.PlanID, Release: r.Wish.Release, Versions: r.Wish.Versions, Maintenance: r.Wish.Maintenance, Pins: serviceforge.Pins(r.Wish.Pins),
 		},
 		Before: before, Aftermath: serviceforge.Aftermath(r.aftermathRecord),
 	}
