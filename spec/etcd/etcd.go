@@ -11,12 +11,14 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -93,11 +95,11 @@ func write(t testing.TB, path, kind string, der []byte) {
 
 // Server is a real etcd with TLS.
 type Server struct {
-	Service      users.Service
-	authority    Authority
-	dir          string
-	client, peer url.URL
-	Stop         func() // may be called more than once
+	Service   users.Service
+	Stop      func() // may be called more than once
+	authority Authority
+	dir       string
+	client    url.URL
 }
 
 // FreeURL finds an address that can be bound now.
@@ -114,25 +116,38 @@ func FreeURL(t testing.TB, scheme string) url.URL {
 // Start runs an etcd; with a password, authentication is on and root has it.
 func Start(t testing.TB, a Authority, password string) *Server {
 	t.Helper()
-	s := &Server{authority: a, dir: t.TempDir(), client: FreeURL(t, "https"), peer: FreeURL(t, "http")}
+	s := &Server{authority: a, dir: t.TempDir()}
+	e, err := (*embed.Etcd)(nil), error(syscall.EADDRINUSE)
+	for errors.Is(err, syscall.EADDRINUSE) { // somebody else took what was free
+		s.client = FreeURL(t, "https")
+		e, err = s.run(t)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	s.Service = users.Service{
 		Driver: "etcd", Endpoints: []string{s.client.String()}, CA: a.PEM, ServerName: ServerName,
 		Admin: users.Admin{Username: "root", Password: serviceforge.NewSecret("admin-password")},
 	}
-	e := s.Run(t)
 	if password != "" {
 		enable(t, e, password)
 	}
 	return s
 }
 
-// Run starts the process part; after Stop it may run again on the same data.
-func (s *Server) Run(t testing.TB) *embed.Etcd {
+// Run starts it again after Stop, on the same data.
+func (s *Server) Run(t testing.TB) {
 	t.Helper()
+	if _, err := s.run(t); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *Server) run(t testing.TB) (*embed.Etcd, error) {
 	c := embed.NewConfig()
 	c.Dir = s.dir
 	c.ListenClientUrls, c.AdvertiseClientUrls = []url.URL{s.client}, []url.URL{s.client}
-	c.ListenPeerUrls, c.AdvertisePeerUrls = []url.URL{s.peer}, []url.URL{s.peer}
+	c.ListenPeerUrls, c.AdvertisePeerUrls = nil, []url.URL{{Scheme: "http", Host: "localhost:0"}} // etcd insists on a name
 	c.InitialCluster = c.InitialClusterFromName(c.Name)
 	c.ClientTLSInfo = transport.TLSInfo{CertFile: s.authority.cert, KeyFile: s.authority.key}
 	c.BcryptCost = 4
@@ -140,12 +155,12 @@ func (s *Server) Run(t testing.TB) *embed.Etcd {
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
 	e, err := embed.StartEtcd(c)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	s.Stop = sync.OnceFunc(e.Close)
 	t.Cleanup(s.Stop)
 	<-e.Server.ReadyNotify()
-	return e
+	return e, nil
 }
 
 func enable(t testing.TB, e *embed.Etcd, password string) {
