@@ -57,6 +57,12 @@ func (c *Client) Create(ctx context.Context, id string, order Order) (Accepted, 
 	return send[Accepted](ctx, c, http.MethodPut, "/instances/"+url.PathEscape(id), order)
 }
 
+// Update orders a change of an instance. Errors: Invalid, NotFound, Busy,
+// Unprocessable (this change is not possible).
+func (c *Client) Update(ctx context.Context, id string, order UpdateOrder) (Accepted, error) {
+	return send[Accepted](ctx, c, http.MethodPatch, "/instances/"+url.PathEscape(id), order)
+}
+
 // Delete orders the end of an instance. Errors: Gone.
 func (c *Client) Delete(ctx context.Context, id string) (Accepted, error) {
 	return send[Accepted](ctx, c, http.MethodDelete, "/instances/"+url.PathEscape(id), nil)

@@ -147,6 +147,25 @@ func owner(c orchestrator.Caller, platform string) orchestrator.Caller {
 	return c
 }
 
+func (a *API) updateInstance(q *request) (any, error) {
+	id, err := q.id("instance")
+	if err != nil {
+		return nil, err
+	}
+	var order UpdateOrder
+	if err := q.decode(&order); err != nil {
+		return nil, err
+	}
+	parameters, err := objectOf(order.Parameters)
+	if err != nil {
+		return nil, err
+	}
+	accepted, err := a.engine.Update(q.Context(), orchestrator.UpdateRequest{
+		Caller: q.caller, InstanceID: id, PlanID: order.PlanID, Parameters: parameters, Upgrade: order.Upgrade, AcceptsIncomplete: true,
+	})
+	return Accepted{Operation: accepted.Operation, Done: accepted.Done}, err
+}
+
 func (a *API) deleteInstance(q *request) (any, error) {
 	id, err := q.id("instance")
 	if err != nil {

@@ -39,6 +39,7 @@ var routes = []Route{
 	{"GET", "/instances", viewer, (*API).listInstances},
 	{"PUT", "/instances/{instance}", operates, (*API).createInstance},
 	{"GET", "/instances/{instance}", viewer, (*API).getInstance},
+	{"PATCH", "/instances/{instance}", operates, (*API).updateInstance},
 	{"DELETE", "/instances/{instance}", operates, (*API).deleteInstance},
 	{"GET", "/instances/{instance}/operation", viewer, (*API).getOperation},
 	{"POST", "/instances/{instance}/repair", operates, (*API).repairInstance},

@@ -65,7 +65,15 @@ type Order struct {
 	Parameters json.RawMessage `json:"parameters,omitempty"`
 }
 
-// Accepted is the answer to a create or delete: poll Operation until it is done.
+// UpdateOrder is the body of PATCH /admin/v1/instances/{id}. What it leaves out
+// stays.
+type UpdateOrder struct {
+	PlanID     string          `json:"plan_id,omitempty"`
+	Parameters json.RawMessage `json:"parameters,omitempty"` // their members replace those of the instance
+	Upgrade    bool            `json:"upgrade,omitempty"`    // moves it to the installed versions
+}
+
+// Accepted is the answer to a create, update or delete: poll Operation until it is done.
 type Accepted struct {
 	Operation string            `json:"operation"`
 	Kind      serviceforge.Kind `json:"kind,omitempty"` // of a repair: what it does

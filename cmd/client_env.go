@@ -44,6 +44,7 @@ func addClientCommands(root *cobra.Command, env *clientEnv) {
 	root.AddCommand(
 		newCatalogCommand(env),
 		newCreateServiceCommand(env),
+		newUpdateServiceCommand(env),
 		newServicesCommand(env),
 		newServiceCommand(env),
 		newBindCommand(env),

@@ -28,6 +28,7 @@ var promises = []promise{
 	{"serviceforge create-service etcd-dedicated 3-servers my-etcd", has("my-etcd runs")},
 	{"serviceforge services", has("my-etcd", "3-servers", "running")},
 	{"serviceforge bind my-etcd my-app", has(`"username"`, `"password"`, `"host"`)},
+	{"serviceforge update-service my-etcd", has("my-etcd is updated")},
 	{"serviceforge delete-service", has("my-etcd is deleted")},
 
 	// Without a terminal the bosh CLI prints rows, no headers.
@@ -43,12 +44,17 @@ var promises = []promise{
 	{"curl -XPUT -u cc:secret -F service_id=b9698740-4810-4dc5-8da6-54581f5108c4 -F plan_id=6e8ece8c-4fe6-4d58-9aeb-497d6aeba113 http://localhost:5000/v2/service_instances/my-etdc-server/service_bindings/", answers("credentials")},
 	{"curl -XPUT", answers("dashboard_url")},
 	{"curl -XGET -u cc:secret http://localhost:5000/service_instances/my-etdc-server", answers("state", "service_instance_id")},
+	{"curl -XPATCH", answers("operation")},
+	{"curl -XGET -u cc:secret http://localhost:5000/v2/service_instances/my-etdc-server/last_operation", answers("state")},
 	{"curl -XDELETE", answers()},
 }
 
 // until says what a reader waits for, by how the prose before a block begins:
 // the last command of the block before is run again until it says so.
-var until = map[string]string{"When its `state` is `running`": `"state": ?"running"`}
+var until = map[string]string{
+	"When its `state` is `running`": `"state": ?"running"`,
+	"The server becomes three":      `"state": ?"succeeded"`,
+}
 
 // has wants all words in the output.
 func has(words ...string) func(string) error {
