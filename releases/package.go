@@ -5,12 +5,15 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/sha256"
 	"debug/buildinfo"
 	"debug/elf"
+	"encoding/hex"
 	"io"
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/serviceforge/serviceforge"
 )
@@ -52,11 +55,14 @@ func Package(ctx context.Context, files fs.FS, program string, w io.Writer) erro
 	if err != nil {
 		return err
 	}
-	if err := checkProgram(program); err != nil {
-		return err
+	built := slices.ContainsFunc(r.BOSHReleases(), func(b BOSHRelease) bool { return b.Source != "" && b.File != "" })
+	if built {
+		if err := checkProgram(program); err != nil {
+			return err
+		}
 	}
 	zip := gzip.NewWriter(w)
-	out := tar.NewWriter(zip)
+	out := &summed{Writer: tar.NewWriter(zip), digests: map[string]string{}}
 	if err := packText(ctx, out, files, r); err != nil {
 		return err
 	}
@@ -68,6 +74,10 @@ func Package(ctx context.Context, files fs.FS, program string, w io.Writer) erro
 			return err
 		}
 	}
+	text := sumsOf(out.digests)
+	if err := tarFile(ctx, out.Writer, sums, 0o644, int64(len(text)), strings.NewReader(text)); err != nil {
+		return serviceforge.Wrap(err, serviceforge.Internal, "the service release cannot be written")
+	}
 	if err := out.Close(); err != nil {
 		return serviceforge.Wrap(err, serviceforge.Internal, "the service release cannot be written")
 	}
@@ -77,8 +87,21 @@ func Package(ctx context.Context, files fs.FS, program string, w io.Writer) erro
 	return nil
 }
 
+// summed is a tarball whose files are summed up on the way.
+type summed struct {
+	*tar.Writer
+	digests map[string]string
+}
+
+func (s *summed) file(ctx context.Context, name string, mode fs.FileMode, size int64, from io.Reader) error {
+	h := sha256.New()
+	err := tarFile(ctx, s.Writer, name, mode, size, io.TeeReader(from, h))
+	s.digests[name] = hex.EncodeToString(h.Sum(nil))
+	return err
+}
+
 // packText packs every file but the sources of BOSH releases.
-func packText(ctx context.Context, out *tar.Writer, files fs.FS, r *Release) error {
+func packText(ctx context.Context, out *summed, files fs.FS, r *Release) error {
 	var sources []string
 	for _, b := range r.BOSHReleases() {
 		sources = append(sources, b.Source)
@@ -92,19 +115,45 @@ func packText(ctx context.Context, out *tar.Writer, files fs.FS, r *Release) err
 		case d.IsDir():
 			return nil
 		}
+		if path == sums || slices.ContainsFunc(r.BOSHReleases(), func(b BOSHRelease) bool { return b.Source != "" && b.File == path }) {
+			return nil // made anew
+		}
+		if strings.HasPrefix(path, "bosh/") {
+			return packLarge(ctx, out, files, path)
+		}
 		text, err := readFile(files, path)
 		if err != nil {
 			return err
 		}
-		if err := tarFile(ctx, out, path, 0o644, int64(len(text)), bytes.NewReader([]byte(text))); err != nil {
+		if err := out.file(ctx, path, 0o644, int64(len(text)), bytes.NewReader([]byte(text))); err != nil {
 			return serviceforge.Wrap(err, serviceforge.Internal, "%s cannot be packed", path)
 		}
 		return nil
 	})
 }
 
+// packLarge packs a BOSH release that is there as a tarball.
+func packLarge(ctx context.Context, out *summed, files fs.FS, path string) error {
+	f, err := files.Open(path)
+	if err != nil {
+		return serviceforge.Wrap(err, serviceforge.Invalid, "%s cannot be read", path)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		return invalid("%s is no file", path)
+	}
+	if err == nil {
+		err = out.file(ctx, path, 0o644, info.Size(), f)
+	}
+	if err != nil {
+		return serviceforge.Wrap(err, serviceforge.Internal, "%s cannot be packed", path)
+	}
+	return nil
+}
+
 // packBOSH builds one BOSH release and packs its tarball.
-func packBOSH(ctx context.Context, out *tar.Writer, files fs.FS, b BOSHRelease, program string) error {
+func packBOSH(ctx context.Context, out *summed, files fs.FS, b BOSHRelease, program string) error {
 	source, err := BOSHSourceOf(files, b, program, "", "")
 	if err != nil {
 		return err
@@ -123,7 +172,7 @@ func packBOSH(ctx context.Context, out *tar.Writer, files fs.FS, b BOSHRelease, 
 		_, err = temporary.Seek(0, io.SeekStart)
 	}
 	if err == nil {
-		err = tarFile(ctx, out, b.File, 0o644, size, temporary)
+		err = out.file(ctx, b.File, 0o644, size, temporary)
 	}
 	if err != nil {
 		return serviceforge.Wrap(err, serviceforge.Internal, "%s cannot be packed", b.File)
