@@ -118,7 +118,7 @@ func (l *leader) awaitDeploy(ctx context.Context, i *serviceforge.Instance) (nex
 	if err != nil {
 		return goOn, err
 	}
-	task, err := p.result(i.ID, i.Operation.Intent.Task)
+	task, err := p.result(i.ID, &i.Operation.Intent)
 	if serviceforge.CodeOf(err) == serviceforge.NotFound {
 		return l.recover(ctx, i, p.director, "the director has forgotten the task")
 	}

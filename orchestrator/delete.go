@@ -51,7 +51,7 @@ func (l *leader) endSuperseded(ctx context.Context, i *serviceforge.Instance) (n
 		old.Task = task
 		return goOn, l.put(ctx, i)
 	}
-	task, err := p.result(i.ID, old.Task)
+	task, err := p.result(i.ID, old)
 	switch {
 	case serviceforge.CodeOf(err) == serviceforge.NotFound:
 		return l.advance(ctx, i, serviceforge.Placed)
@@ -110,7 +110,7 @@ func (l *leader) awaitDelete(ctx context.Context, i *serviceforge.Instance) (nex
 	if err != nil {
 		return goOn, err
 	}
-	task, err := p.result(i.ID, i.Operation.Intent.Task)
+	task, err := p.result(i.ID, &i.Operation.Intent)
 	forgotten := serviceforge.CodeOf(err) == serviceforge.NotFound
 	switch {
 	case err != nil && !forgotten:

@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -22,7 +23,7 @@ import (
 )
 
 const (
-	workers = 8 // instances reconciled at the same time, over all directors
+	workers = 8 // instances of one pool reconciled at the same time
 	// DefaultDeadline is how long an operation is tried when its plan says nothing.
 	DefaultDeadline = time.Hour
 	// DefaultPostTimeout bounds one request to a director; it is well inside
@@ -139,6 +140,7 @@ func (e *Engine) lead(ctx context.Context, term *store.Term) {
 	for _, p := range l.pollers {
 		all.Go(func() { p.run(ctx) })
 		all.Go(func() { p.tell(ctx) })
+		all.Go(func() { p.read(ctx) })
 	}
 	for _, group := range l.directorGroups() {
 		all.Go(func() { l.newSweeper(group).run(ctx) })
@@ -148,15 +150,17 @@ func (e *Engine) lead(ctx context.Context, term *store.Term) {
 	all.Go(func() { l.hearLooks(ctx) })
 	all.Go(func() { l.keepBreakers(ctx) })
 	all.Go(func() { l.Store.KeepQuotas(ctx, l.term) })
-	for range workers {
-		all.Go(func() { l.work(ctx, l.queue, l.reconcile) })
+	for lane := range l.queue.lanes { // a director that hangs holds its own workers only
+		for range workers {
+			all.Go(func() { l.work(ctx, l.queue, lane, l.reconcile) })
+		}
 	}
 	all.Go(func() {
 		defer l.due.close()
 		l.Store.FollowDue(ctx, l.due.add)
 	})
 	for range binders {
-		all.Go(func() { l.work(ctx, l.due, l.tend) })
+		all.Go(func() { l.work(ctx, l.due, "", l.tend) })
 	}
 	all.Wait()
 }
@@ -176,13 +180,20 @@ type leader struct {
 
 func newLeader(e *Engine, term int64) *leader {
 	l := &leader{
-		Engine: e, term: term, since: e.Now(), queue: newQueue(), due: newQueue(), promises: newPromises(),
+		Engine: e, term: term, since: e.Now(), due: newQueue(oneLane), promises: newPromises(),
 		pollers: map[string]*poller{}, turned: make(chan struct{}, 1),
 	}
 	for _, p := range e.Pools.All() {
 		l.pollers[p.Name] = newPoller(l, p, e.Directors[p.Name])
 	}
+	l.queue = newQueue(l.laneOf, slices.Collect(maps.Keys(l.pollers))...)
 	return l
+}
+
+// laneOf is the pool that an instance is in, or in whose line it stands.
+func (l *leader) laneOf(id string) string {
+	summary, _, _ := l.Store.Summary(id)
+	return cmp.Or(summary.Pool, l.promises.pool(id))
 }
 
 // follow turns changes of records into work. The feed begins with everything
@@ -223,11 +234,11 @@ func (l *leader) byAge(ids []string) []string {
 	return ids
 }
 
-// work does what a queue asks for. do says when to look again; 0 = when the
+// work does what a lane of a queue asks for. do says when to look again; 0 = when the
 // queue is told.
-func (l *leader) work(ctx context.Context, q *queue, do func(context.Context, string) (time.Duration, error)) {
+func (l *leader) work(ctx context.Context, q *queue, lane string, do func(context.Context, string) (time.Duration, error)) {
 	for {
-		id, ok := q.next()
+		id, ok := q.next(lane)
 		if !ok {
 			return
 		}

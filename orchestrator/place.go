@@ -81,9 +81,17 @@ func (l *leader) place(ctx context.Context, i *serviceforge.Instance) (next, err
 		return goOn, err
 	}
 	w.Not = i.Operation.Tried
+	before := l.promises.pool(i.ID)
 	p, err := l.findPool(ctx, i, w)
-	if err != nil || p == nil {
+	switch {
+	case err != nil:
 		return goOn, err
+	case p == nil: // it is placed: a worker of its pool goes on
+		return untilWoken, nil
+	case p.pool.Name != before:
+		s := store.SummaryOf(i)
+		p.await(ticketOf(&s)) // and so here: this worker is not that pool's
+		return l.inLine(ctx, i)
 	}
 	if !p.admit(i, deploy) {
 		return l.inLine(ctx, i)

@@ -1,7 +1,6 @@
 package orchestrator_test
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -187,11 +186,6 @@ func TestARequestNamesThePool(t *testing.T) {
 	h := newHouse(t)
 	h.pooled(", pool_parameter: true, pools: [one, two]", "  name: one\n", "  name: two\n  capacity: 1\n", "  name: three\n")
 	h.run()
-	in := func(id, pool string) orchestrator.ProvisionRequest {
-		r := order(id)
-		r.Parameters = json.RawMessage(`{"pool":"` + pool + `"}`)
-		return r
-	}
 	a, err := h.Provision(t.Context(), in("a", "two"))
 	must(t, err)
 	h.until("a", a.Operation, serviceforge.Succeeded)

@@ -27,6 +27,7 @@ type poller struct {
 	pace     pace
 	wake     chan struct{} // holds one token when something is expected
 	news     chan struct{} // holds one token when there may be something to tell
+	looks    chan look     // unbuffered: what cannot be read now is asked for again
 	restored store.Told    // what was told last, by whichever leader
 
 	mu       sync.Mutex
@@ -47,7 +48,7 @@ type outcome struct {
 
 func newPoller(l *leader, pool pools.Pool, d Director) *poller {
 	p := &poller{
-		leader: l, pool: pool, wake: make(chan struct{}, 1), news: make(chan struct{}, 1),
+		leader: l, pool: pool, wake: make(chan struct{}, 1), news: make(chan struct{}, 1), looks: make(chan look),
 		inFlight: map[string]flight{}, line: newLine(), took: durations{}, expected: map[int]string{}, live: map[int]Task{}, results: map[int]outcome{},
 	}
 	p.breaker = newBreaker(l.Now, p.turned)
@@ -81,22 +82,37 @@ func (p *poller) expect(instance string, task int) {
 	}
 }
 
-// result returns what is known of a task without asking the director. The
-// owner of a running task is woken when it ends. NotFound = the director does
-// not know the task.
-func (p *poller) result(instance string, task int) (Task, error) {
+// result returns what is known of an intent's task without asking the director.
+// The owner of a running task is woken when it ends. NotFound = the director
+// does not know the task, or has another one under its number: it was set up anew.
+func (p *poller) result(instance string, intent *serviceforge.Intent) (Task, error) {
 	p.mu.Lock()
-	o, ended := p.results[task]
-	last, listed := p.live[task]
+	o, ended := p.results[intent.Task]
+	last, listed := p.live[intent.Task]
 	p.mu.Unlock()
-	if ended {
+	switch {
+	case ended && o.err != nil:
 		return o.task, o.err
+	case ended:
+		last = o.task
+	case !listed:
+		last = Task{ID: intent.Task, State: TaskProcessing, ContextID: intent.ContextID}
 	}
-	p.expect(instance, task) // also when listed: a list names tasks that nobody expects
-	if listed {
-		return last, nil
+	if last.ContextID != intent.ContextID {
+		p.forsake(intent.Task)
+		return Task{}, serviceforge.Errorf(serviceforge.NotFound, "task %d of the director is somebody else's", intent.Task)
 	}
-	return Task{ID: task, State: TaskProcessing}, nil
+	if !ended {
+		p.expect(instance, intent.Task) // also when listed: a list names tasks that nobody expects
+	}
+	return last, nil
+}
+
+// forsake expects a task no more.
+func (p *poller) forsake(task int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.expected, task)
 }
 
 // run polls until ctx ends. While the director does not answer it asks ever

@@ -211,10 +211,6 @@ func nodeOf(task string) string {
 
 // look reads events for the instances somebody looks at, until ctx ends.
 func (l *leader) look(ctx context.Context) {
-	reads := map[string]*rate.Limiter{}
-	for name := range l.pollers {
-		reads[name] = rate.NewLimiter(eventReads, eventReads)
-	}
 	for {
 		ids := l.progress.wanted()
 		if len(ids) == 0 {
@@ -231,11 +227,13 @@ func (l *leader) look(ctx context.Context) {
 		for _, id := range ids {
 			summary, found, _ := l.Store.Summary(id)
 			p, err := l.poller(summary.Pool)
-			if !found || err != nil || summary.Step != serviceforge.Submitted || !reads[summary.Pool].Allow() {
+			if !found || err != nil || summary.Step != serviceforge.Submitted {
 				continue
 			}
-			l.read(ctx, p.director, id, summary.Task)
-			p.changed()
+			select {
+			case p.looks <- look{id, summary.Task}:
+			default: // its budget is used up, or its director is slow
+			}
 		}
 		pause(ctx, lookEvery)
 		if ctx.Err() != nil {
@@ -244,11 +242,32 @@ func (l *leader) look(ctx context.Context) {
 	}
 }
 
-func (l *leader) read(ctx context.Context, d Director, id string, task int) {
-	ctx, cancel := context.WithTimeout(ctx, l.PostTimeout)
+// look is an instance whose task's events are to be read.
+type look struct {
+	instance string
+	task     int
+}
+
+// read reads the events that are looked at, within the budget, until ctx ends.
+func (p *poller) read(ctx context.Context) {
+	budget := rate.NewLimiter(eventReads, eventReads)
+	for budget.Wait(ctx) == nil {
+		select {
+		case <-ctx.Done():
+			return
+		case at := <-p.looks:
+			p.readEvents(ctx, at)
+			p.changed()
+		}
+	}
+}
+
+func (p *poller) readEvents(ctx context.Context, at look) {
+	ctx, cancel := context.WithTimeout(ctx, p.leader.PostTimeout)
 	defer cancel()
-	events, err := d.Events(ctx, task, l.progress.from(id, task))
+	board := p.leader.progress
+	events, err := p.director.Events(ctx, at.task, board.from(at.instance, at.task))
 	if err == nil && len(events) > 0 {
-		l.progress.take(id, task, events)
+		board.take(at.instance, at.task, events)
 	}
 }

@@ -7,53 +7,75 @@ import (
 
 // queue holds ids to be worked on, each at most once, and never gives one out
 // while it is being worked on. It is a hint, not a memory: the store knows
-// what is to be done.
+// what is to be done. Ids wait in lanes, each with workers of its own: what one
+// lane's work waits for does not hold up the others.
 type queue struct {
+	laneOf func(id string) string // asked when an id begins to wait; "" for what it does not know
+
 	mu      sync.Mutex
-	ready   sync.Cond
-	waiting []string
-	queued  map[string]bool // in waiting, or to be put there when done
+	lanes   map[string]*lane
+	queued  map[string]bool // in a lane, or to be put there when done
 	working map[string]bool
 	timers  map[string]*time.Timer
 	closed  bool
 }
 
-func newQueue() *queue {
-	q := &queue{queued: map[string]bool{}, working: map[string]bool{}, timers: map[string]*time.Timer{}}
-	q.ready.L = &q.mu
+type lane struct {
+	ready   sync.Cond
+	waiting []string
+}
+
+// newQueue makes a queue of the lane "" and those that are named.
+func newQueue(laneOf func(id string) string, lanes ...string) *queue {
+	q := &queue{
+		laneOf: laneOf, lanes: map[string]*lane{},
+		queued: map[string]bool{}, working: map[string]bool{}, timers: map[string]*time.Timer{},
+	}
+	for _, name := range append(lanes, "") {
+		q.lanes[name] = &lane{ready: sync.Cond{L: &q.mu}}
+	}
 	return q
 }
+
+// oneLane is a laneOf.
+func oneLane(string) string { return "" }
 
 // add asks for work on id, now or as soon as the present work on it is done.
 func (q *queue) add(id string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.addLocked(id)
-}
-
-func (q *queue) addLocked(id string) {
 	if q.closed || q.queued[id] {
 		return
 	}
 	q.queued[id] = true
 	if !q.working[id] {
-		q.waiting = append(q.waiting, id)
-		q.ready.Signal()
+		q.wait(id)
 	}
 }
 
-// next waits for an id; false = the queue is closed.
-func (q *queue) next() (string, bool) {
+// wait puts an id into its lane; q.mu is held.
+func (q *queue) wait(id string) {
+	at := q.lanes[q.laneOf(id)]
+	if at == nil {
+		at = q.lanes[""]
+	}
+	at.waiting = append(at.waiting, id)
+	at.ready.Signal()
+}
+
+// next waits for an id of the lane; false = the queue is closed.
+func (q *queue) next(name string) (string, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(q.waiting) == 0 && !q.closed {
-		q.ready.Wait()
+	from := q.lanes[name]
+	for len(from.waiting) == 0 && !q.closed {
+		from.ready.Wait()
 	}
 	if q.closed {
 		return "", false
 	}
-	id := q.waiting[0]
-	q.waiting = q.waiting[1:]
+	id := from.waiting[0]
+	from.waiting = from.waiting[1:]
 	delete(q.queued, id)
 	q.working[id] = true
 	return id, true
@@ -71,8 +93,7 @@ func (q *queue) done(id string, again time.Duration) {
 	switch {
 	case q.closed:
 	case q.queued[id]:
-		q.waiting = append(q.waiting, id)
-		q.ready.Signal()
+		q.wait(id)
 	case again > 0:
 		q.timers[id] = time.AfterFunc(again, func() { q.add(id) })
 	}
@@ -95,5 +116,7 @@ func (q *queue) close() {
 	for _, t := range q.timers {
 		t.Stop()
 	}
-	q.ready.Broadcast()
+	for _, lane := range q.lanes {
+		lane.ready.Broadcast()
+	}
 }

@@ -167,7 +167,7 @@ func (d *scripted) Tasks(ctx context.Context, q orchestrator.TaskQuery) (found [
 	list := func() error {
 		found = nil
 		for _, t := range slices.Backward(d.tasks) {
-			if (q.ContextID == "" || q.ContextID == t.ContextID) && (q.Deployment == "" || q.Deployment == t.Deployment) &&
+			if t.State != "" && (q.ContextID == "" || q.ContextID == t.ContextID) && (q.Deployment == "" || q.Deployment == t.Deployment) &&
 				(len(q.States) == 0 || slices.Contains(q.States, t.State)) && (q.Limit == 0 || len(found) < q.Limit) {
 				found = append(found, t)
 			}
@@ -195,7 +195,9 @@ func (d *scripted) Task(ctx context.Context, id int, wait time.Duration) (t orch
 		if id < 1 || id > len(d.tasks) {
 			return serviceforge.Errorf(serviceforge.NotFound, "Task %d not found", id)
 		}
-		t = d.tasks[id-1]
+		if t = d.tasks[id-1]; t.State == "" { // forgotten
+			return serviceforge.Errorf(serviceforge.NotFound, "Task %d not found", id)
+		}
 		return nil
 	}
 	if err = d.call("Task", read); err == nil && running(t) {
@@ -242,6 +244,9 @@ func (d *scripted) Manifest(_ context.Context, name string) (manifest []byte, er
 
 func (d *scripted) Instances(_ context.Context, name string) (vms []orchestrator.VM, err error) {
 	err = d.call("Instances", func() error {
+		if d.deployments[name] == nil {
+			return serviceforge.Errorf(serviceforge.NotFound, "Deployment '%s' doesn't exist", name)
+		}
 		vms = []orchestrator.VM{{Group: "node", Addresses: []string{d.address}}, {Group: "node", Index: 1, Addresses: []string{"127.1.1.2"}}, {Group: "errand"}}
 		if to := d.moved[name]; to != "" {
 			vms[0].Addresses = []string{to}

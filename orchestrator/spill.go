@@ -60,7 +60,7 @@ func (l *leader) leaving(ctx context.Context, i *serviceforge.Instance) (next, e
 	if i.Operation.Intent.Task == 0 {
 		return l.postLeave(ctx, i, p)
 	}
-	task, err := p.result(i.ID, i.Operation.Intent.Task)
+	task, err := p.result(i.ID, &i.Operation.Intent)
 	forgotten := serviceforge.CodeOf(err) == serviceforge.NotFound
 	switch {
 	case err != nil && !forgotten:
