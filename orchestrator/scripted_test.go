@@ -33,6 +33,7 @@ type scripted struct {
 	address     string              // of every deployment's first VM
 	moved       map[string]string   // addresses of the first VMs of deployments
 	broken      map[string]bool     // deployments whose second VM is missing
+	mute        string              // a deployment whose instances the director does not tell
 	inventory   inventory
 	calls       map[string]int
 	changed     chan struct{}
@@ -248,6 +249,9 @@ func (d *scripted) Instances(_ context.Context, name string) (vms []orchestrator
 			return serviceforge.Errorf(serviceforge.NotFound, "Deployment '%s' doesn't exist", name)
 		}
 		vms = []orchestrator.VM{{Group: "node", Addresses: []string{d.address}}, {Group: "node", Index: 1, Addresses: []string{"127.1.1.2"}}, {Group: "errand"}}
+		if name == d.mute {
+			return serviceforge.Errorf(serviceforge.Unavailable, "500 for %s", name)
+		}
 		if to := d.moved[name]; to != "" {
 			vms[0].Addresses = []string{to}
 		}

@@ -17,6 +17,9 @@ import (
 // is one plain GET. A round over very many instances takes as long as it takes.
 const sweepGap = 500 * time.Millisecond
 
+// sweepFailures in a row end a round: it is not about single instances then.
+const sweepFailures = 3
+
 // sweeper looks through one director's instances, slowly and again and again,
 // for what nobody told us. It reports and repairs what is only ours to repair:
 // addresses in records, and claims. It asks for the list of deployments and the
@@ -90,14 +93,24 @@ func (s *sweeper) round(ctx context.Context) error {
 		return err
 	}
 	s.forget(mine)
+	failures := 0 // in a row: one instance that cannot be looked at hides no other
 	for n := range mine {
 		i := &mine[n]
 		if !slices.Contains(names, i.Deployment) {
 			s.found(ctx, i, finding{gone, "the director has no deployment of that name: delete the service instance, or restore it"})
 			continue
 		}
-		if err := s.look(ctx, gap, i); err != nil {
-			return err
+		err := s.look(ctx, gap, i)
+		switch {
+		case err == nil:
+			failures = 0
+		case ctx.Err() != nil:
+			return ctx.Err()
+		default:
+			s.Log.Warn("an instance could not be looked at", "instance", i.ID, "pool", i.Pool, "error", serviceforge.DetailOf(err))
+			if failures++; failures == sweepFailures {
+				return err
+			}
 		}
 	}
 	return nil

@@ -36,7 +36,13 @@ func (b *Breaker) Open() bool { return b.Away || b.Sick }
 func (s *Store) PutBreaker(ctx context.Context, pool string, b Breaker, term int64) error {
 	b.header, b.Cause = header{recordVersion, 1}, serviceforge.Cut(b.Cause)
 	place := key(breakersKey, pool)
-	value, err := encode(place, nil, b)
+	return s.putForTerm(ctx, place, b, term)
+}
+
+// putForTerm writes a record of the leader's own. Errors: Conflict (another
+// leader rules), Unavailable.
+func (s *Store) putForTerm(ctx context.Context, place string, record any, term int64) error {
+	value, err := encode(place, nil, record)
 	if err != nil {
 		return err
 	}

@@ -44,17 +44,7 @@ func (s *Store) PutSweep(ctx context.Context, w Sweep, term int64) error {
 	if len(w.Findings) > findingsKept {
 		w.Findings, w.More = w.Findings[:findingsKept], len(w.Findings)-findingsKept
 	}
-	place := key(sweepsKey, w.Pool)
-	value, err := encode(place, nil, w)
-	if err != nil {
-		return err
-	}
-	answer, err := s.commit(ctx, []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(leaderKey), "=", term)},
-		[]clientv3.Op{clientv3.OpPut(place, value)}, nil)
-	if err == nil && !answer.Succeeded {
-		err = serviceforge.Errorf(serviceforge.Conflict, "another replica leads")
-	}
-	return err
+	return s.putForTerm(ctx, key(sweepsKey, w.Pool), w, term)
 }
 
 // Sweeps reads what was found on each director, by the first of its pools.
