@@ -78,12 +78,11 @@ func times(n int, pattern string, words ...string) func(string) error {
 	}
 }
 
-// answers wants a JSON object that is no error and has the keys. curl's meter
-// may be before it.
+// answers wants a JSON object that is no error and has the keys.
 func answers(keys ...string) func(string) error {
 	return func(output string) error {
 		var got map[string]any
-		if err := json.Unmarshal([]byte(output[max(0, strings.Index(output, "{")):]), &got); err != nil {
+		if err := json.Unmarshal([]byte(output), &got); err != nil {
 			return fmt.Errorf("it is no JSON object: %w", err)
 		}
 		if got["error"] != nil || got["description"] != nil && got["state"] == nil { // an instance has a description too

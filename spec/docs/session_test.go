@@ -24,7 +24,8 @@ func home(t *testing.T) (dir string, environment []string) {
 	t.Helper()
 	dir = spec.Folder(t)
 	bin := filepath.Join(dir, "bin")
-	err := os.Mkdir(bin, 0o700)
+	err := errors.Join(os.Mkdir(bin, 0o700),
+		os.WriteFile(filepath.Join(dir, ".curlrc"), []byte("silent\nshow-error\n"), 0o600)) // its meter would stand in the middle of a long answer
 	if err == nil {
 		err = os.Symlink(bosh.CLI(t), filepath.Join(bin, "bosh"))
 	}
