@@ -37,7 +37,9 @@ type Binding struct {
 	RenewBefore time.Time // told to the platform, which rotates before it; zero = not told
 
 	Revision int64
-	Unknown  map[string]json.RawMessage
+	// LostKey is as an instance's, for Context, Parameters, Password and Credentials.
+	LostKey string
+	Unknown map[string]json.RawMessage
 }
 
 // Endpoint is a place where the service answers (OSB "Endpoint Object").

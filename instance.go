@@ -79,6 +79,9 @@ type Instance struct {
 	Claimed Claim
 	// Counted is what the store's counters count it as; a write moves them to Account().
 	Counted Account
+	// LostKey is the id of the key that closed Context, Parameters, Secrets and
+	// Access, which are empty then, if this replica has not got it; "" = it has.
+	LostKey string
 	// Unknown holds fields written by a newer version; they are kept.
 	Unknown map[string]json.RawMessage
 }

@@ -49,6 +49,9 @@ var routes = []Route{
 	{"PUT", "/instances/{instance}/bindings/{binding}", operates, (*API).createBinding},
 	{"GET", "/instances/{instance}/bindings/{binding}", operates, (*API).getBinding}, // it shows credentials
 	{"DELETE", "/instances/{instance}/bindings/{binding}", operates, (*API).deleteBinding},
+	{"POST", "/instances/{instance}/reset", admin, (*API).resetInstance},
+	{"GET", "/keys", admin, (*API).listKeys},
+	{"POST", "/keys/rotation", admin, (*API).rotateKeys},
 	{"GET", "/tokens", admin, (*API).listTokens},
 	{"POST", "/tokens", admin, (*API).createToken},
 	{"DELETE", "/tokens/{token}", admin, (*API).revokeToken},

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -31,7 +32,12 @@ const platform = "cc"
 
 // openStore opens the store, and makes an operator token where that is wished.
 func (a *App) openStore(ctx context.Context) error {
-	keys, err := store.LoadKeyRing(filepath.Join(a.config.State, keyFile))
+	path := cmp.Or(a.config.Keys, filepath.Join(a.config.State, keyFile))
+	keys, err := store.LoadKeyRing(path)
+	if err != nil {
+		return err
+	}
+	err = a.follow(&config.File{Paths: []string{path}, Private: true, Apply: func(contents [][]byte) error { return keys.Replace(contents[0]) }})
 	if err != nil {
 		return err
 	}
@@ -44,7 +50,7 @@ func (a *App) openStore(ctx context.Context) error {
 		return err
 	}
 	a.store, err = store.Open(ctx, store.Options{
-		Client: client, Keys: keys, Log: a.log.With("part", "store"), Exclusive: a.etcd != nil, Lease: a.config.Engine.Lease, Limits: limits,
+		Client: client, Keys: keys, Log: a.log.With("part", "store"), Exclusive: a.etcd != nil, Lease: a.config.Engine.Lease, Limits: limits, LostKey: a.config.LostKey,
 	})
 	if err != nil {
 		return err

@@ -54,7 +54,7 @@ func (d *deleteService) run(command *cobra.Command, id string) error {
 		if err != nil {
 			return d.explain(client, err)
 		}
-		if err := d.confirm(side, &instance); err != nil {
+		if err := d.env.confirm(side, fmt.Sprintf("Delete %s with all its data and %d bindings?", printable(id), len(instance.Bindings))); err != nil {
 			return err
 		}
 	}
@@ -84,15 +84,15 @@ func (d *deleteService) run(command *cobra.Command, id string) error {
 }
 
 // confirm asks the person before data is lost.
-func (d *deleteService) confirm(side io.Writer, i *admin.Instance) error {
-	in := d.env.stdin
+func (e *clientEnv) confirm(side io.Writer, question string) error {
+	in := e.stdin
 	if in == nil {
 		in = os.Stdin
 		if !isTerminal(os.Stdin) {
-			return serviceforge.Errorf(serviceforge.Invalid, "nobody can be asked: add -f to delete %q without a question", i.ID)
+			return serviceforge.Errorf(serviceforge.Invalid, "nobody can be asked: add -f to do it without a question")
 		}
 	}
-	fmt.Fprintf(side, "Delete %s with all its data and %d bindings? [y/N] ", printable(i.ID), len(i.Bindings))
+	fmt.Fprint(side, question+" [y/N] ")
 	answer, err := bufio.NewReader(in).ReadString('\n')
 	if err != nil && err != io.EOF {
 		return serviceforge.Wrap(err, serviceforge.Invalid, "the answer cannot be read")
@@ -101,5 +101,5 @@ func (d *deleteService) confirm(side io.Writer, i *admin.Instance) error {
 	case "y", "yes":
 		return nil
 	}
-	return serviceforge.Errorf(serviceforge.Invalid, "nothing was deleted")
+	return serviceforge.Errorf(serviceforge.Invalid, "nothing was done")
 }

@@ -62,6 +62,7 @@ func addClientCommands(root *cobra.Command, env *clientEnv) {
 		newRepairCommand(env),
 		newEngineCommand(env),
 		newTokenCommand(env),
+		newKeysCommand(env),
 	)
 }
 

@@ -260,9 +260,9 @@ func TestDeleteServiceCommand(t *testing.T) {
 	c := newTerminal(t)
 	c.ok("create-service", "etcd-dedicated", "1-server", "a", "--no-wait")
 	c.stdin = "n\n"
-	c.fails("nothing was deleted", "delete-service", "a")
+	c.fails("nothing was done", "delete-service", "a")
 	c.stdin = ""
-	c.fails("nothing was deleted", "delete-service", "a")
+	c.fails("nothing was done", "delete-service", "a")
 	if i, err := c.Store.Instance(t.Context(), "a"); err != nil || i.State == serviceforge.Destroying {
 		t.Fatalf("deleted without consent: %+v %v", i, err)
 	}

@@ -20,6 +20,9 @@ import (
 type Config struct {
 	State     string `mapstructure:"state" usage:"folder that holds everything ('DIR')"`
 	Ephemeral bool   `mapstructure:"ephemeral" usage:"use a temporary folder and remove everything at the end"`
+	// Keys is the ring that seals secrets; it is read again when it changes.
+	Keys    string `mapstructure:"keys" usage:"'FILE' of the keys that seal secrets (default DIR/broker.key, made at the first start)"`
+	LostKey string `mapstructure:"lost_key" usage:"'ID' of the key in use, if nobody has it any more: start without what it sealed"`
 	// Bootstrap is harmless to leave on: there is at most one such token per folder.
 	Bootstrap bool   `mapstructure:"bootstrap" usage:"make an admin token in DIR/token, unless a valid one is there"`
 	Log       Log    `mapstructure:"log"`

@@ -17,7 +17,7 @@ import (
 
 // samples gives a value for every setting that is not its default.
 var samples = map[string]string{
-	"state": "/tmp/x", "ephemeral": "true", "bootstrap": "false", "log.level": "debug", "log.format": "json",
+	"state": "/tmp/x", "ephemeral": "true", "bootstrap": "false", "keys": "k", "lost_key": "1", "log.level": "debug", "log.format": "json",
 	"broker.listen": "127.0.0.1:1", "broker.url": "https://b", "broker.username": "u", "broker.password": "canary",
 	"broker.platforms": "p.yml", "broker.cert": "bc", "broker.key": "bk", "broker.client_ca": "bca", "broker.rate_limit": "7",
 	"broker.header_timeout": "3s", "broker.body_timeout": "4s", "broker.idle_timeout": "5s", "broker.drain": "6s",

@@ -83,6 +83,9 @@ func (e *Engine) checkBind(r *BindRequest, i *serviceforge.Instance) (catalog.Pl
 	if err := sameService(i, r.ServiceID, r.PlanID); err != nil {
 		return plan, err
 	}
+	if err := closed(i); err != nil {
+		return plan, err
+	}
 	if !catalog.Bindable(offering, plan) {
 		return plan, serviceforge.Errorf(serviceforge.Invalid, "plan %s is not bindable", plan.Name)
 	}
@@ -255,6 +258,10 @@ func (e *Engine) binding(ctx context.Context, c Caller, instanceID, bindingID st
 	_, b, err := e.bindingOf(ctx, c, instanceID, bindingID)
 	if err == nil && b.State != serviceforge.BindingReady {
 		return serviceforge.Binding{}, serviceforge.Errorf(serviceforge.NotFound, "there is no finished service binding %q", bindingID)
+	}
+	if err == nil && b.LostKey != "" {
+		return serviceforge.Binding{}, serviceforge.Errorf(serviceforge.Unavailable,
+			"the credentials of service binding %q were sealed with key %s, which this broker has not got: unbind and bind again", bindingID, b.LostKey)
 	}
 	return b, err
 }

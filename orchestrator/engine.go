@@ -89,6 +89,7 @@ func (e *Engine) Run(ctx context.Context) {
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	beside.Go(func() { e.announce(ctx) })
+	beside.Go(func() { e.Store.Announce(ctx, e.Name) })
 	beside.Go(func() { e.hear(ctx) })
 	beside.Go(func() { e.reportLooks(ctx) })
 	beside.Go(func() { e.Store.FollowSwitch(ctx, e.gate.set) })

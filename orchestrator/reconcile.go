@@ -67,6 +67,9 @@ func (l *leader) reconcile(ctx context.Context, id string) (time.Duration, error
 
 // step does the one next thing.
 func (l *leader) step(ctx context.Context, i *serviceforge.Instance) (next, error) {
+	if err := closed(i); err != nil && i.Operation.Kind != serviceforge.Deprovision {
+		return goOn, err
+	}
 	switch i.Operation.Kind {
 	case serviceforge.Provision:
 		return l.createStep(ctx, i)

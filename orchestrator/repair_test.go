@@ -2,6 +2,7 @@ package orchestrator_test
 
 import (
 	"encoding/json"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -15,6 +16,26 @@ func (h *house) repair(id string) orchestrator.Accepted {
 	must(h.t, err)
 	return accepted
 }
+
+func (h *house) reset(id string) orchestrator.Accepted {
+	h.t.Helper()
+	accepted, err := h.Reset(h.t.Context(), operator, id)
+	must(h.t, err)
+	return accepted
+}
+
+// loseKey has an instance's secrets sealed with a key that nobody has.
+func (h *house) loseKey(id string) {
+	h.t.Helper()
+	place := "/serviceforge/v1/instances/" + id
+	answer, err := h.client.Get(h.t.Context(), place)
+	must(h.t, err)
+	value := keyID.ReplaceAllString(string(answer.Kvs[0].Value), `"key_id":"lost"`)
+	_, err = h.client.Put(h.t.Context(), place, value)
+	must(h.t, err)
+}
+
+var keyID = regexp.MustCompile(`"key_id":"[^"]*"`)
 
 // The pins of a failed create stay: its pool, and above all its secrets.
 func TestARepairKeepsThePins(t *testing.T) {
@@ -80,6 +101,45 @@ func TestARepairSaysWhatIsWrong(t *testing.T) {
 				t.Error("the director was asked to do something")
 			}
 		})
+	}
+}
+
+// TestALostKeyCostsARedeploy closes an instance's record for ever: it is still
+// listed and told of, nothing that needs its secrets begins, and a reset gives
+// it new ones.
+func TestALostKeyCostsARedeploy(t *testing.T) {
+	h := newHouse(t)
+	h.run()
+	h.until("a", h.create("a").Operation, serviceforge.Succeeded)
+	before, err := h.store.Instance(t.Context(), "a")
+	must(t, err)
+	h.loseKey("a")
+	i, err := h.Instance(t.Context(), cc, "a")
+	must(t, err)
+	if i.LostKey != "lost" || i.State != serviceforge.Running {
+		t.Fatalf("%+v", i)
+	}
+	_, err = h.Bind(t.Context(), orchestrator.BindRequest{Caller: cc, InstanceID: "a", BindingID: "b", ServiceID: "service", PlanID: "plan"})
+	wantLost(t, err)
+	_, err = h.Update(t.Context(), orchestrator.UpdateRequest{Caller: cc, InstanceID: "a", ServiceID: "service", PlanID: "large", AcceptsIncomplete: true})
+	wantLost(t, err)
+	h.until("a", h.reset("a").Operation, serviceforge.Succeeded)
+	after, err := h.store.Instance(t.Context(), "a")
+	must(t, err)
+	if after.LostKey != "" || after.Secrets.Empty() || after.Secrets.Reveal() == before.Secrets.Reveal() || after.Pool != before.Pool {
+		t.Errorf("%+v", after)
+	}
+	h.loseKey("a")
+	h.until("a", h.remove("a").Operation, serviceforge.Succeeded)
+	if len(h.director.deployments) != 0 {
+		t.Error("a deployment is left")
+	}
+}
+
+func wantLost(t *testing.T, err error) {
+	t.Helper()
+	if serviceforge.CodeOf(err) != serviceforge.Unavailable || !strings.Contains(err.Error(), "serviceforge keys reset-instance a") {
+		t.Errorf("%v", err)
 	}
 }
 

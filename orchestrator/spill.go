@@ -57,7 +57,11 @@ func (l *leader) leaving(ctx context.Context, i *serviceforge.Instance) (next, e
 	if err != nil {
 		return goOn, err
 	}
-	if i.Operation.Intent.Task == 0 {
+	switch intent := &i.Operation.Intent; {
+	case intent.Term == 0: // a request made it, not a leader
+		intent.Term = l.term
+		return goOn, l.put(ctx, i)
+	case intent.Task == 0:
 		return l.postLeave(ctx, i, p)
 	}
 	task, err := p.result(i.ID, &i.Operation.Intent)
@@ -73,7 +77,7 @@ func (l *leader) leaving(ctx context.Context, i *serviceforge.Instance) (next, e
 		return goOn, l.fail(ctx, i, "The deployment took too long", i.Operation.Cause)
 	}
 	i.Operation.Attempt++
-	i.Operation.Intent = serviceforge.Intent{ContextID: contextID(&i.Operation, "leave"), Verb: "delete", Term: l.term}
+	i.Operation.Intent = serviceforge.Intent{ContextID: contextID(&i.Operation, "leave"), Verb: i.Operation.Intent.Verb, Term: l.term}
 	return goOn, l.postpone(ctx, i, i.Operation.Cause)
 }
 
@@ -112,10 +116,12 @@ func (l *leader) postLeave(ctx context.Context, i *serviceforge.Instance, p *pol
 	return goOn, err
 }
 
-// elsewhere begins anew, in any pool but those that were tried. The write gives
+// elsewhere begins anew, in any pool but those that had no room. The write gives
 // the claim back.
 func (l *leader) elsewhere(ctx context.Context, i *serviceforge.Instance) (next, error) {
-	i.Operation.Tried = append(i.Operation.Tried, i.Pool)
+	if i.Operation.Intent.Verb != reset { // that pool had room
+		i.Operation.Tried = append(i.Operation.Tried, i.Pool)
+	}
 	i.Operation.Attempt++
 	unplace(i)
 	i.State = serviceforge.Initialized

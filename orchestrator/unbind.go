@@ -42,9 +42,12 @@ func (e *Engine) unbind(ctx context.Context, r UnbindRequest) (Unbound, error) {
 // takeBack stores the wish that a binding ends, in whatever state it is; one
 // that has no user in the service ends with it.
 func (e *Engine) takeBack(ctx context.Context, r *UnbindRequest, i *serviceforge.Instance, b *serviceforge.Binding) (Unbound, error) {
-	_, hasUser, err := releases.UsersOf(i.Access)
-	if err != nil {
-		return Unbound{}, err
+	hasUser := false
+	if i.LostKey == "" { // else the user dies with the service, when that is reset or deleted
+		var err error
+		if _, hasUser, err = releases.UsersOf(i.Access); err != nil {
+			return Unbound{}, err
+		}
 	}
 	before := b.State
 	b.State, b.Operation = serviceforge.BindingDeleting, e.newOperation(serviceforge.Unbind, r.Caller)

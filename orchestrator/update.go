@@ -17,6 +17,9 @@ func (e *Engine) update(ctx context.Context, r UpdateRequest) (Accepted, error) 
 		if err != nil {
 			return Accepted{}, err
 		}
+		if err := closed(&i); err != nil {
+			return Accepted{}, err
+		}
 		wish, err := e.updateWish(r, &i)
 		if err != nil {
 			return Accepted{}, err

@@ -77,6 +77,13 @@ func verbs() []verb {
 			},
 		},
 		{
+			name: "reset", prepare: created, // what stood there is deleted, so that one post counts
+			begin: func(h *house) orchestrator.Accepted { return h.reset("a") }, points: 12, posts: 1,
+			right: func(i serviceforge.Instance) bool {
+				return i.State == serviceforge.Running && len(i.Operation.Tried) == 0 && !i.Secrets.Empty()
+			},
+		},
+		{
 			name: "deprovision that takes over an update",
 			prepare: func(h *house) {
 				created(h)

@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"reflect"
 	"strings"
@@ -159,7 +160,7 @@ type bindingSecrets struct {
 
 func (s *Store) encodeInstance(i *serviceforge.Instance) (string, error) {
 	place := key(instancesKey, i.ID)
-	closed, err := s.sealJSON(place, instanceSecrets{
+	closed, err := s.sealJSON(place, i.LostKey, instanceSecrets{
 		Context: i.Context.Reveal(), Parameters: i.Parameters.Reveal(),
 		Secrets: i.Secrets.Reveal(), Access: i.Access.Reveal(),
 		WishContext: i.Operation.Wish.Context.Reveal(), WishParameters: i.Operation.Wish.Parameters.Reveal(),
@@ -185,7 +186,8 @@ func (s *Store) decodeInstance(place string, data []byte, revision int64) (servi
 	if err != nil {
 		return serviceforge.Instance{}, err
 	}
-	if err := s.unseal(place, r.Sealed, &hidden); err != nil {
+	unknown, lost, err := s.unseal(place, r.Sealed, &hidden, unknown)
+	if err != nil {
 		return serviceforge.Instance{}, err
 	}
 	i := serviceforge.Instance{
@@ -196,7 +198,7 @@ func (s *Store) decodeInstance(place string, data []byte, revision int64) (servi
 		Deployment: r.Deployment, Pool: r.Pool, Slot: r.Slot, Release: r.Release, Infrastructure: r.Infrastructure, Versions: r.Versions, Pins: serviceforge.Pins(r.Pins),
 		Maintenance: r.Maintenance, Unfinished: r.Unfinished,
 		State: r.State, Operation: operationFromRecord(&r.Operation), Operations: r.Operations, Facts: r.Facts,
-		Holds: r.holds(), CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, Revision: revision, Unknown: unknown,
+		Holds: r.holds(), CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, Revision: revision, LostKey: lost, Unknown: unknown,
 	}
 	i.Operation.Wish.Context = serviceforge.NewSecret(hidden.WishContext)
 	i.Operation.Wish.Parameters = serviceforge.NewSecret(hidden.WishParameters)
@@ -259,7 +261,7 @@ func operationFromRecord(r *operationRecord) serviceforge.Operation {
 
 func (s *Store) encodeBinding(b *serviceforge.Binding) (string, error) {
 	place := key(bindingsKey, b.InstanceID, b.ID)
-	closed, err := s.sealJSON(place, bindingSecrets{
+	closed, err := s.sealJSON(place, b.LostKey, bindingSecrets{
 		Context: b.Context.Reveal(), Parameters: b.Parameters.Reveal(),
 		Password: b.Password.Reveal(), Credentials: b.Credentials.Reveal(),
 	})
@@ -282,7 +284,8 @@ func (s *Store) decodeBinding(place string, data []byte, revision int64) (servic
 	if err != nil {
 		return serviceforge.Binding{}, err
 	}
-	if err := s.unseal(place, r.Sealed, &hidden); err != nil {
+	unknown, lost, err := s.unseal(place, r.Sealed, &hidden, unknown)
+	if err != nil {
 		return serviceforge.Binding{}, err
 	}
 	return serviceforge.Binding{
@@ -292,11 +295,16 @@ func (s *Store) decodeBinding(place string, data []byte, revision int64) (servic
 		ExpiresAt: r.ExpiresAt, RenewBefore: r.RenewBefore,
 		Context: serviceforge.NewSecret(hidden.Context), Parameters: serviceforge.NewSecret(hidden.Parameters),
 		Password: serviceforge.NewSecret(hidden.Password), Credentials: serviceforge.NewSecret(hidden.Credentials),
-		Revision: revision, Unknown: unknown,
+		Revision: revision, LostKey: lost, Unknown: unknown,
 	}, nil
 }
 
-func (s *Store) sealJSON(place string, hidden any) (*sealed, error) {
+// sealJSON seals secrets. Those that a lost key closed stay what they were:
+// they are among the unknown fields then.
+func (s *Store) sealJSON(place, lost string, hidden any) (*sealed, error) {
+	if lost != "" {
+		return nil, nil
+	}
 	plain, err := json.Marshal(hidden)
 	if err != nil {
 		return nil, serviceforge.Wrap(err, serviceforge.Internal, "the secrets of %s cannot be written", place)
@@ -343,19 +351,35 @@ func decode(place string, data []byte, record any, known map[string]bool) (map[s
 	return unknown, nil
 }
 
-// unseal reads a record's secrets; nil = it has none.
-func (s *Store) unseal(place string, closed *sealed, hidden any) error {
+// sealedField is the field of a record that holds its secrets.
+const sealedField = "sealed"
+
+// unseal reads a record's secrets; nil = it has none. If their key is not here,
+// it returns its id, and keeps the sealed secrets among the unknown fields, so
+// that a write of the record leaves them as they are.
+func (s *Store) unseal(place string, closed *sealed, hidden any, unknown map[string]json.RawMessage) (kept map[string]json.RawMessage, lost string, err error) {
 	if closed == nil {
-		return nil
+		return unknown, "", nil
 	}
 	plain, err := s.keys.open(place, *closed)
+	if errors.Is(err, errNoKey) {
+		raw, err := json.Marshal(closed)
+		if err != nil {
+			return unknown, "", damaged(place, err)
+		}
+		if unknown == nil {
+			unknown = map[string]json.RawMessage{}
+		}
+		unknown[sealedField] = raw
+		return unknown, closed.KeyID, nil
+	}
 	if err != nil {
-		return serviceforge.Wrap(err, serviceforge.Internal, "the secrets of %s cannot be opened", place)
+		return unknown, "", serviceforge.Wrap(err, serviceforge.Internal, "the secrets of %s cannot be opened", place)
 	}
 	if err := json.Unmarshal(plain, hidden); err != nil {
-		return damaged(place, err)
+		return unknown, "", damaged(place, err)
 	}
-	return nil
+	return unknown, "", nil
 }
 
 func damaged(place string, err error) error {

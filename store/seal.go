@@ -4,20 +4,28 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 
 	"github.com/serviceforge/serviceforge"
 )
 
-// KeyRing seals secrets with AES-256-GCM. The newest key seals; all open.
+// KeyRing seals secrets with AES-256-GCM. All its keys open; which one seals is
+// decided in the store, so that no replica uses a key that another has not got
+// (Store.RotateKeys). It may be used by several goroutines.
 type KeyRing struct {
-	newest string
-	keys   map[string]cipher.AEAD
+	mu      sync.RWMutex
+	keys    map[string]cipher.AEAD
+	ids     []string // in the order of the file
+	current string   // seals
 }
 
 // sealed is an encrypted value; KeyID says which key of the ring opens it.
@@ -28,18 +36,23 @@ type sealed struct {
 
 // keyFile is the ring on disk, oldest key first.
 type keyFile struct {
-	Keys []struct {
-		ID  string `json:"id"`
-		Key []byte `json:"key"` // 32 bytes
-	} `json:"keys"`
+	Keys []fileKey `json:"keys"`
 }
+
+type fileKey struct {
+	ID  string `json:"id"`
+	Key []byte `json:"key"` // 32 bytes
+}
+
+// errNoKey says that a value was sealed with a key that the ring has not got.
+var errNoKey = errors.New("the key is not in the key ring")
 
 // LoadKeyRing reads the ring from a file that only its owner may read (0600),
 // and makes the file with one random key if it does not exist.
 func LoadKeyRing(path string) (*KeyRing, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		data, err = makeKeyFile(path)
+		data, err = writeKeyFile(path, keyFile{Keys: []fileKey{newKey()}})
 	}
 	if err != nil {
 		return nil, serviceforge.Wrap(err, serviceforge.Unprocessable, "the key file %s cannot be read or made", path)
@@ -47,33 +60,70 @@ func LoadKeyRing(path string) (*KeyRing, error) {
 	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
 		return nil, serviceforge.Errorf(serviceforge.Unprocessable, "the key file %s can be read by others: run chmod 600 on it", path)
 	}
-	var file keyFile
-	if err := json.Unmarshal(data, &file); err != nil || len(file.Keys) == 0 {
-		return nil, serviceforge.Wrap(err, serviceforge.Unprocessable, "the key file %s is damaged", path)
+	ring := &KeyRing{}
+	if err := ring.Replace(data); err != nil {
+		return nil, serviceforge.Wrap(err, serviceforge.Unprocessable, "the key file %s is not good: %s", path, serviceforge.MessageOf(err))
 	}
-	ring := &KeyRing{keys: map[string]cipher.AEAD{}}
-	for _, k := range file.Keys {
-		block, err := aes.NewCipher(k.Key)
-		if err != nil || len(k.Key) != 32 {
-			return nil, serviceforge.Wrap(err, serviceforge.Unprocessable, "key %q in %s is not 32 bytes long", k.ID, path)
-		}
-		if ring.keys[k.ID], err = cipher.NewGCM(block); err != nil {
-			return nil, serviceforge.Wrap(err, serviceforge.Internal, "key %q cannot be used", k.ID)
-		}
-		ring.newest = k.ID
-	}
+	ring.current = ring.newest()
 	return ring, nil
 }
 
-// makeKeyFile writes a ring with one new key, completely or not at all.
-func makeKeyFile(path string) ([]byte, error) {
-	secret := make([]byte, 32)
-	_, _ = rand.Read(secret) // never fails (crypto/rand)
+// AddKey adds a random key to a key file, and returns its id. It is used once
+// every replica has the file and `keys rotate` was asked for. Errors: Unprocessable.
+func AddKey(path string) (id string, err error) {
 	var file keyFile
-	file.Keys = append(file.Keys, struct {
-		ID  string `json:"id"`
-		Key []byte `json:"key"`
-	}{"1", secret})
+	data, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(data, &file)
+	}
+	if err == nil {
+		file.Keys = append(file.Keys, newKey())
+		_, err = writeKeyFile(path, file)
+	}
+	if err != nil {
+		return "", serviceforge.Wrap(err, serviceforge.Unprocessable, "no key can be added to the key file %s", path)
+	}
+	return file.Keys[len(file.Keys)-1].ID, nil
+}
+
+// Replace takes the keys of a changed file. Errors: Unprocessable where it is
+// damaged or has lost the key that is in use; the keys then stay what they were.
+func (r *KeyRing) Replace(data []byte) error {
+	var file keyFile
+	if json.Unmarshal(data, &file) != nil || len(file.Keys) == 0 { // an error may quote a key
+		return serviceforge.Errorf(serviceforge.Unprocessable, "it is no list \"keys\" of id and key")
+	}
+	keys, ids := map[string]cipher.AEAD{}, make([]string, 0, len(file.Keys))
+	for _, k := range file.Keys {
+		block, err := aes.NewCipher(k.Key)
+		if err != nil || len(k.Key) != 32 || k.ID == "" || slices.Contains(ids, k.ID) {
+			return serviceforge.Errorf(serviceforge.Unprocessable, "key %q is not 32 bytes long, or is there twice", k.ID)
+		}
+		if keys[k.ID], err = cipher.NewGCM(block); err != nil {
+			return serviceforge.Wrap(err, serviceforge.Internal, "key %q cannot be used", k.ID)
+		}
+		ids = append(ids, k.ID)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.current != "" && keys[r.current] == nil {
+		return serviceforge.Errorf(serviceforge.Unprocessable, "key %q is in use and missing", r.current)
+	}
+	r.keys, r.ids = keys, ids
+	return nil
+}
+
+// newKey makes a random key with an id that no other key has.
+func newKey() fileKey {
+	k := fileKey{Key: make([]byte, 32)}
+	_, _ = rand.Read(k.Key) // never fails (crypto/rand)
+	sum := sha256.Sum256(k.Key)
+	k.ID = hex.EncodeToString(sum[:4])
+	return k
+}
+
+// writeKeyFile writes a ring, completely or not at all.
+func writeKeyFile(path string, file keyFile) ([]byte, error) {
 	data, err := json.Marshal(file)
 	if err != nil {
 		return nil, err
@@ -90,20 +140,55 @@ func makeKeyFile(path string) ([]byte, error) {
 	return data, os.Rename(temporary.Name(), path)
 }
 
+// newest is the key that a rotation goes to: the last of the file.
+func (r *KeyRing) newest() string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.ids[len(r.ids)-1]
+}
+
+// state returns the ids of all keys and of the one that seals.
+func (r *KeyRing) state() (ids []string, current string) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.ids, r.current
+}
+
+// use makes a key the one that seals, if the ring has it.
+func (r *KeyRing) use(id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.keys[id] == nil {
+		return false
+	}
+	r.current = id
+	return true
+}
+
 // seal encrypts plain; place (the record's key) is authenticated with it, so
 // that a sealed value cannot be moved to another record.
 func (r *KeyRing) seal(place string, plain []byte) sealed {
-	aead := r.keys[r.newest]
-	nonce := make([]byte, aead.NonceSize())
-	_, _ = rand.Read(nonce) // never fails (crypto/rand)
-	return sealed{KeyID: r.newest, Data: aead.Seal(nonce, nonce, plain, []byte(place))}
+	_, id := r.state()
+	return r.sealWith(id, place, plain)
 }
 
-// open decrypts what seal made for the same place.
+// sealWith seals with a key that the ring has.
+func (r *KeyRing) sealWith(id, place string, plain []byte) sealed {
+	r.mu.RLock()
+	aead := r.keys[id]
+	r.mu.RUnlock()
+	nonce := make([]byte, aead.NonceSize())
+	_, _ = rand.Read(nonce) // never fails (crypto/rand)
+	return sealed{KeyID: id, Data: aead.Seal(nonce, nonce, plain, []byte(place))}
+}
+
+// open decrypts what seal made for the same place. Errors: errNoKey.
 func (r *KeyRing) open(place string, s sealed) ([]byte, error) {
+	r.mu.RLock()
 	aead, ok := r.keys[s.KeyID]
+	r.mu.RUnlock()
 	if !ok {
-		return nil, fmt.Errorf("key %q is not in the key ring", s.KeyID)
+		return nil, fmt.Errorf("key %q: %w", s.KeyID, errNoKey)
 	}
 	if len(s.Data) < aead.NonceSize() {
 		return nil, errors.New("sealed value is cut off")

@@ -39,6 +39,7 @@ const (
 	limitsKey     = root + "quota"
 	countersKey   = limitsKey + "/"
 	leaderKey     = root + "leader"
+	replicasKey   = root + "replicas/"
 	brokerKey     = root + "broker"
 
 	// requestTimeout bounds one request to etcd. It is well below the 60 s
@@ -67,6 +68,9 @@ type Options struct {
 	Lease time.Duration
 	// Limits are put in force while this replica leads. See KeepQuotas.
 	Limits []serviceforge.Limit
+	// LostKey is the id of a key that nobody has any more: if it is the one in
+	// use, the newest of Keys takes its place. What it sealed stays closed.
+	LostKey string
 }
 
 // Store is the broker's memory. Its methods may be called from any goroutine.
@@ -100,7 +104,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if s.leaseLife == 0 {
 		s.leaseLife = DefaultLease
 	}
-	if err := s.identify(ctx); err != nil {
+	if err := s.identify(ctx, o.LostKey); err != nil {
 		return nil, err
 	}
 	s.view = newView(s)
@@ -131,35 +135,37 @@ type brokerRecord struct {
 
 // identify reads or makes the broker record. A ring that cannot open the probe
 // would write records nobody can read: it refuses to start.
-func (s *Store) identify(ctx context.Context) error {
+func (s *Store) identify(ctx context.Context, lost string) error {
 	id := ulid.Make().String()
 	fresh, err := json.Marshal(brokerRecord{ID: id, Probe: s.keys.seal(brokerKey, []byte(id))})
 	if err != nil {
 		return serviceforge.Wrap(err, serviceforge.Internal, "the broker's record cannot be written")
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	answer, err := s.client.Txn(ctx).
-		If(clientv3.Compare(clientv3.CreateRevision(brokerKey), "=", 0)).
-		Then(clientv3.OpPut(brokerKey, string(fresh))).
-		Else(clientv3.OpGet(brokerKey)).Commit()
+	answer, err := s.commit(ctx, []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(brokerKey), "=", 0)},
+		[]clientv3.Op{clientv3.OpPut(brokerKey, string(fresh))}, nil)
 	if err != nil {
-		return unavailable(err)
+		return err
 	}
 	if answer.Succeeded {
 		s.brokerID = id
 		return nil
 	}
-	var record brokerRecord
-	if err := json.Unmarshal(answer.Responses[0].GetResponseRange().Kvs[0].Value, &record); err != nil {
-		return serviceforge.Wrap(err, serviceforge.Internal, "the broker's record in etcd is damaged")
-	}
-	if _, err := s.keys.open(brokerKey, record.Probe); err != nil {
-		return serviceforge.Wrap(err, serviceforge.Unprocessable,
-			"the key ring does not fit the store: its secrets were sealed with another key. Start with the key file this store was made with")
+	record, _, err := s.brokerRecord(ctx)
+	if err != nil {
+		return err
 	}
 	s.brokerID = record.ID
-	return nil
+	_, err = s.keys.open(brokerKey, record.Probe)
+	switch {
+	case err == nil:
+		s.keys.use(record.Probe.KeyID)
+		return nil
+	case errors.Is(err, errNoKey) && lost == record.Probe.KeyID:
+		return s.turnTo(ctx, s.keys.newest())
+	}
+	return serviceforge.Wrap(err, serviceforge.Unprocessable,
+		"the key ring does not fit the store: its secrets were sealed with key %q. Start with the key file this store was made with; "+
+			"if that is lost, with --lost-key %s: what it sealed stays closed (serviceforge keys list)", record.Probe.KeyID, record.Probe.KeyID)
 }
 
 // commit runs one transaction within the request timeout.
