@@ -195,3 +195,48 @@ func (r *KeyRing) open(place string, s sealed) ([]byte, error) {
 	}
 	return aead.Open(nil, s.Data[:aead.NonceSize()], s.Data[aead.NonceSize():], []byte(place))
 }
+
+// sealJSON seals secrets. Those that a lost key closed stay what they were:
+// they are among the unknown fields then.
+func (s *Store) sealJSON(place, lost string, hidden any) (*sealed, error) {
+	if lost != "" {
+		return nil, nil
+	}
+	plain, err := json.Marshal(hidden)
+	if err != nil {
+		return nil, serviceforge.Wrap(err, serviceforge.Internal, "the secrets of %s cannot be written", place)
+	}
+	closed := s.keys.seal(place, plain)
+	return &closed, nil
+}
+
+// sealedField is the field of a record that holds its secrets.
+const sealedField = "sealed"
+
+// unseal reads a record's secrets; nil = it has none. If their key is not here,
+// it returns its id, and keeps the sealed secrets among the unknown fields, so
+// that a write of the record leaves them as they are.
+func (s *Store) unseal(place string, closed *sealed, hidden any, unknown map[string]json.RawMessage) (kept map[string]json.RawMessage, lost string, err error) {
+	if closed == nil {
+		return unknown, "", nil
+	}
+	plain, err := s.keys.open(place, *closed)
+	if errors.Is(err, errNoKey) {
+		raw, err := json.Marshal(closed)
+		if err != nil {
+			return unknown, "", damaged(place, err)
+		}
+		if unknown == nil {
+			unknown = map[string]json.RawMessage{}
+		}
+		unknown[sealedField] = raw
+		return unknown, closed.KeyID, nil
+	}
+	if err != nil {
+		return unknown, "", serviceforge.Wrap(err, serviceforge.Internal, "the secrets of %s cannot be opened", place)
+	}
+	if err := json.Unmarshal(plain, hidden); err != nil {
+		return unknown, "", damaged(place, err)
+	}
+	return unknown, "", nil
+}

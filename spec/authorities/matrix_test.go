@@ -65,6 +65,7 @@ var matrix = map[string]string{
 	"DELETE /admin/v1/instances/{instance}/bindings/{binding}": operators,
 	"GET /admin/v1/quota":                                      viewers,
 	"POST /admin/v1/quota/recount":                             operators,
+	"GET /admin/v1/sweeps":                                     viewers,
 	"POST /admin/v1/instances/{instance}/reset":                admins,
 	"GET /admin/v1/keys":                                       admins,
 	"POST /admin/v1/keys/rotation":                             admins,
