@@ -148,9 +148,9 @@ func (s *Store) listDue(ctx context.Context, tell func(string)) (at int64, err e
 }
 
 func (s *Store) watchDue(ctx context.Context, at int64, tell func(string)) error {
-	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	ctx, cancel := context.WithCancel(ownStream(ctx, "due"))
 	defer cancel()
-	channel := s.client.Watch(ctx, dueKey, clientv3.WithPrefix(), clientv3.WithRev(at+1), clientv3.WithProgressNotify())
+	channel := s.client.Watch(ctx, dueKey, clientv3.WithPrefix(), clientv3.WithRev(at), clientv3.WithProgressNotify())
 	quiet := time.NewTimer(silence)
 	defer quiet.Stop()
 	ask := time.NewTicker(note)

@@ -16,6 +16,7 @@ import (
 	"github.com/oklog/ulid/v2"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/serviceforge/serviceforge"
 )
@@ -217,6 +218,15 @@ func (s *Store) pages(ctx context.Context, prefix string, take func([]*mvccpb.Ke
 func (s *Store) Ping(ctx context.Context) error {
 	_, err := s.get(ctx, brokerKey, clientv3.WithKeysOnly())
 	return err
+}
+
+// ownStream is for watches whose silence is to mean that they are broken: etcd
+// notes progress for a whole stream, and only while none of its watches begins in
+// the future. So they have a stream of their own (streams are told apart by their
+// metadata), and begin at the revision that was listed, not at the next: what
+// happened at it comes again.
+func ownStream(ctx context.Context, name string) context.Context {
+	return metadata.AppendToOutgoingContext(clientv3.WithRequireLeader(ctx), "serviceforge-watch", name)
 }
 
 func unavailable(err error) error {

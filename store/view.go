@@ -111,12 +111,12 @@ func (v *view) list(ctx context.Context) error {
 }
 
 func (v *view) watch(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	ctx, cancel := context.WithCancel(ownStream(ctx, "view"))
 	defer cancel()
-	channel := v.store.client.Watch(ctx, instancesKey, clientv3.WithPrefix(),
-		clientv3.WithRev(v.seen()+1), clientv3.WithProgressNotify())
-	marks := v.store.client.Watch(ctx, poolsKey, clientv3.WithPrefix(), clientv3.WithRev(v.seen()+1))
-	quotas := v.store.client.Watch(ctx, limitsKey, clientv3.WithPrefix(), clientv3.WithRev(v.seen()+1))
+	from := clientv3.WithRev(v.seen())
+	channel := v.store.client.Watch(ctx, instancesKey, clientv3.WithPrefix(), from, clientv3.WithProgressNotify())
+	marks := v.store.client.Watch(ctx, poolsKey, clientv3.WithPrefix(), from)
+	quotas := v.store.client.Watch(ctx, limitsKey, clientv3.WithPrefix(), from)
 	quiet := time.NewTimer(silence)
 	defer quiet.Stop()
 	ask := time.NewTicker(note)

@@ -83,7 +83,7 @@ var foreign = map[string]string{
 	"golang.org/x/oauth2":                                   "orchestrator/bosh",
 	"golang.org/x/sys":                                      "releases localbosh/blobs localbosh/deploy localbosh/render localbosh/vm",
 	"golang.org/x/time":                                     "admin broker orchestrator",
-	"google.golang.org/grpc":                                "users releases/etcdserver",
+	"google.golang.org/grpc":                                "store users releases/etcdserver",
 	"gopkg.in/yaml.v3":                                      "config infrastructure_pools releases localbosh/api localbosh/deploy localbosh/manifest localbosh/monit",
 }
 
