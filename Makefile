@@ -25,9 +25,11 @@ lint:
 bench:
 	go test -run '^$$' -bench '$(or $(FIGURE),Figures)' -benchtime 1x -timeout 15m $(BENCH) ./spec/bench
 
-# The same crash specs with a thousand rounds of SIGKILL, about a quarter of an hour.
+# The same crash specs with a thousand rounds of SIGKILL, about a quarter of an hour, and those of the cluster with
+# twenty rounds of each fault, about as long.
 soak:
 	SERVICEFORGE_SOAK_ROUNDS=1000 go test -count=1 -timeout 90m -v -run AtRandom ./spec/crash
+	SERVICEFORGE_SOAK_ROUNDS=20 go test -count=1 -timeout 90m -v ./spec/cluster
 
 # A minute for each decoder.
 fuzz:

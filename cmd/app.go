@@ -52,6 +52,8 @@ type App struct {
 	ready    readiness
 	draining atomic.Bool
 
+	onlyLocal   bool   // all pools are on the local director
+	address     string // HOST:PORT where the broker listens
 	brokerURL   string
 	etcdURL     string
 	serverError chan error // a server that ended by itself
@@ -102,12 +104,13 @@ func (a *App) start(ctx context.Context) error {
 			return err
 		}
 		a.onStop(func(context.Context) error { _ = listener.Close(); return nil })
+		a.address = listener.Addr().String()
 		if certificates, err = a.identify(); err != nil {
 			return err
 		}
-		local = "http://" + listener.Addr().String()
+		local = "http://" + a.address
 		if certificates != nil {
-			local = "https://" + listener.Addr().String()
+			local = "https://" + a.address
 		}
 		a.brokerURL = cmp.Or(a.config.Broker.URL, local)
 	}
@@ -133,7 +136,7 @@ func (a *App) start(ctx context.Context) error {
 		if err := a.openStore(ctx); err != nil {
 			return err
 		}
-		if err := a.startEngine(); err != nil {
+		if err := a.makeEngine(); err != nil {
 			return err
 		}
 		faces, err := a.faces()
@@ -142,6 +145,7 @@ func (a *App) start(ctx context.Context) error {
 		}
 		a.followFiles()
 		a.serveHTTP(listener, faces, certificates)
+		a.runEngine()
 		return writeEndpoint(a.config.State, brokerFile, brokerEndpoint{
 			URL: local, Username: a.config.Broker.Username, Password: a.config.Broker.Password.Reveal(),
 		})

@@ -3,6 +3,8 @@ package cmd
 import (
 	"cmp"
 	"context"
+	"errors"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -92,13 +94,13 @@ func (a *App) etcdClient() (*store.Client, error) {
 	return client, nil
 }
 
-// startEngine starts the engine.
-func (a *App) startEngine() error {
+// makeEngine makes the engine.
+func (a *App) makeEngine() error {
 	if err := a.loadPools(); err != nil {
 		return err
 	}
 	var versions map[string]string
-	if len(a.config.Pools) == 0 {
+	if a.onlyLocal {
 		versions = a.localVersions()
 	}
 	environment := []string{"SERVICEFORGE_STATE=" + a.config.State}
@@ -107,25 +109,24 @@ func (a *App) startEngine() error {
 	a.engine = orchestrator.New(orchestrator.Options{
 		Store: a.store, Catalog: a.catalog, Releases: a.releases, Pools: a.pools, Directors: a.directors,
 		Users: a.users, Spiff: a.spiff, Log: a.log.With("part", "engine"), Now: time.Now,
-		NewID: func() string { return ulid.Make().String() }, Versions: versions, Name: hostName(),
+		NewID: func() string { return ulid.Make().String() }, Versions: versions, Name: a.replicaName(),
 		PostTimeout: a.config.Engine.DirectorTimeout, StrangerWait: a.strangerWait(), Sweep: a.config.Engine.Sweep,
 	})
+	a.onStop(func(context.Context) error { return errors.Join(a.users.Close(), a.spiff.Close()) })
+	a.spiff.Warm()
+	return nil
+}
+
+// runEngine runs the engine until Stop, which ends it first: another replica
+// leads while requests under way are finished here.
+func (a *App) runEngine() {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		a.engine.Run(ctx)
 	}()
-	a.onStop(func(context.Context) error {
-		cancel()
-		<-done
-		if err := a.users.Close(); err != nil {
-			return err
-		}
-		return a.spiff.Close()
-	})
-	a.spiff.Warm()
-	return nil
+	a.onStop(func(context.Context) error { cancel(); <-done; return nil })
 }
 
 // strangerWait is none where the engine's predecessor and the director lived
@@ -148,8 +149,8 @@ func (a *App) loadReleases() error {
 	return err
 }
 
-// loadPools reads the pool files; without any there is one pool, on the local
-// director of this state folder.
+// loadPools reads the pool files; without any there is one pool. A pool that
+// names no director is on the local director of this state folder.
 func (a *App) loadPools() error {
 	var all []pools.Pool
 	for _, path := range a.config.Pools {
@@ -164,11 +165,22 @@ func (a *App) loadPools() error {
 		all = append(all, pool)
 	}
 	if len(all) == 0 {
-		pool, err := a.localPool()
+		pool, err := pools.Local()
 		if err != nil {
 			return err
 		}
 		all = append(all, pool)
+	}
+	a.onlyLocal = true
+	for i := range all {
+		if all[i].Director.URL != "" {
+			a.onlyLocal = false
+			continue
+		}
+		var err error
+		if all[i].Director, err = a.localDirector(); err != nil {
+			return err
+		}
 	}
 	a.directors = map[string]orchestrator.Director{}
 	for _, pool := range all {
@@ -185,24 +197,19 @@ func (a *App) loadPools() error {
 	return err
 }
 
-// localPool is the pool of the director that was started in the state folder,
-// by this process or another.
-func (a *App) localPool() (pools.Pool, error) {
-	pool, err := pools.Local()
-	if err != nil {
-		return pool, err
-	}
+// localDirector is the director that was started in the state folder, by this
+// process or another.
+func (a *App) localDirector() (pools.Director, error) {
 	var d directorEndpoint
 	if err := readEndpointFile(a.config.State, directorFile, &d); err != nil {
-		return pool, serviceforge.Wrap(err, serviceforge.Unprocessable,
-			"there is no infrastructure: name pool files with --pools, or start `serviceforge bosh` with the same --state")
+		return pools.Director{}, serviceforge.Wrap(err, serviceforge.Unprocessable,
+			"there is no infrastructure: name pool files that say their director with --pools, or start `serviceforge bosh` with the same --state")
 	}
 	ca, err := os.ReadFile(d.CAFile)
 	if err != nil {
-		return pool, serviceforge.Wrap(err, serviceforge.Unprocessable, "the local director's CA %s cannot be read", d.CAFile)
+		return pools.Director{}, serviceforge.Wrap(err, serviceforge.Unprocessable, "the local director's CA %s cannot be read", d.CAFile)
 	}
-	pool.Director = pools.Director{URL: d.URL, CA: string(ca), Username: d.Client, Password: serviceforge.NewSecret(d.Secret)}
-	return pool, nil
+	return pools.Director{URL: d.URL, CA: string(ca), Username: d.Client, Password: serviceforge.NewSecret(d.Secret)}, nil
 }
 
 // followPlatforms keeps osb's credentials what settings and file say, and
@@ -274,6 +281,12 @@ func serving(faces map[string]http.Handler, osb http.Handler) http.Handler {
 		}
 		osb.ServeHTTP(w, r)
 	})
+}
+
+// replicaName tells operators which replica it is: several may be on one host.
+func (a *App) replicaName() string {
+	_, port, _ := net.SplitHostPort(a.address)
+	return net.JoinHostPort(hostName(), port)
 }
 
 func hostName() string {

@@ -20,8 +20,11 @@ func (e *Engine) instance(ctx context.Context, c Caller, id string) (serviceforg
 	return e.visible(ctx, c, id)
 }
 
-func (e *Engine) instances(_ context.Context, c Caller) ([]store.Summary, error) {
-	all := e.Store.Summaries()
+func (e *Engine) instances(ctx context.Context, c Caller) ([]store.Summary, error) {
+	all, err := e.Store.List(ctx)
+	if err != nil {
+		return nil, err
+	}
 	mine := all[:0]
 	for _, s := range all {
 		if c.sees(s.Platform) {
@@ -31,12 +34,12 @@ func (e *Engine) instances(_ context.Context, c Caller) ([]store.Summary, error)
 	return mine, nil
 }
 
-// lastOperation answers from memory when memory knows the operation that is
-// asked for, else by one linearizable read: memory lags, or a newer operation
-// has begun.
+// lastOperation answers from memory when memory has the last word, else by one
+// linearizable read: a platform that was told by one replica how an operation
+// ended is not told by another, which lags, that it runs.
 func (e *Engine) lastOperation(ctx context.Context, c Caller, id, operation string) (Progress, error) {
 	summary, found, _ := e.Store.Summary(id)
-	if !found || operation != "" && operation != summary.OperationID {
+	if !found || !e.lastWord(&summary, operation) {
 		i, err := e.visible(ctx, c, id)
 		if serviceforge.CodeOf(err) == serviceforge.NotFound {
 			return e.afterwards(ctx, c, id)
@@ -53,6 +56,15 @@ func (e *Engine) lastOperation(ctx context.Context, c Caller, id, operation stri
 		return before(&summary), nil
 	}
 	return e.describe(&summary), nil
+}
+
+// lastWord says whether memory tells what there is to tell of an operation: it
+// has ended, which stays so; or only this replica writes.
+func (e *Engine) lastWord(s *store.Summary, operation string) bool {
+	if e.Store.Alone() {
+		return operation == "" || operation == s.OperationID
+	}
+	return operation == s.OperationID && !s.Busy()
 }
 
 // afterwards answers a poll for an instance that is gone: success for a day

@@ -57,6 +57,9 @@ type Options struct {
 	// Sweep is how long a look through all instances of a director takes, at
 	// least; 0 = none is made.
 	Sweep time.Duration
+	// StuckAfter is how long a leader may make no step while work is due before
+	// it gives the leadership up. Default: a minute.
+	StuckAfter time.Duration
 }
 
 // Engine accepts requests on every replica and fulfils them on the leader.
@@ -73,6 +76,7 @@ func New(o Options) *Engine {
 	if o.PostTimeout == 0 {
 		o.PostTimeout = DefaultPostTimeout
 	}
+	o.StuckAfter = cmp.Or(o.StuckAfter, stuckAfter)
 	switch {
 	case o.StrangerWait == 0:
 		o.StrangerWait = store.DefaultLease + o.PostTimeout
@@ -151,6 +155,7 @@ func (e *Engine) lead(ctx context.Context, term *store.Term) {
 	all.Go(func() { l.hearLooks(ctx) })
 	all.Go(func() { l.keepBreakers(ctx) })
 	all.Go(func() { l.Store.KeepQuotas(ctx, l.term) })
+	all.Go(func() { l.watchPulse(ctx, func() { term.Resign(); cancel() }) })
 	for lane := range l.queue.lanes { // a director that hangs holds its own workers only
 		for range workers {
 			all.Go(func() { l.work(ctx, l.queue, lane, l.reconcile) })
@@ -177,6 +182,7 @@ type leader struct {
 	promises *promises
 	pollers  map[string]*poller // by pool name
 	turned   chan struct{}      // holds one token when a breaker opened or closed
+	pulse    pulse
 }
 
 func newLeader(e *Engine, term int64) *leader {
@@ -243,7 +249,9 @@ func (l *leader) work(ctx context.Context, q *queue, lane string, do func(contex
 		if !ok {
 			return
 		}
+		l.pulse.begin(l.Now())
 		again, err := do(ctx, id)
+		l.pulse.end(l.Now(), err != nil)
 		if err != nil && ctx.Err() == nil {
 			l.Log.Error("an instance cannot be moved on; trying again", "instance", id, "error", serviceforge.DetailOf(err))
 			again = leadAgain

@@ -49,6 +49,18 @@ func (g *gate) wait(ctx context.Context) error {
 	}
 }
 
+// paused says whether an operator has paused the engine, or may have.
+func (g *gate) paused() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	select {
+	case <-g.pass:
+		return false
+	default:
+		return true
+	}
+}
+
 // stalls are the times during which the engine was paused.
 func (g *gate) stalls() []store.Stall {
 	g.mu.Lock()

@@ -154,10 +154,13 @@ func newHouseOf(t *testing.T, files fs.FS) *house {
 }
 
 // run starts an engine on the store, as a new process would; the result ends it.
-func (h *house) run() (stop func()) {
+func (h *house) run() (stop func()) { return h.runAs(h.options) }
+
+// runAs is run for another replica.
+func (h *house) runAs(o orchestrator.Options) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
-	engine := orchestrator.New(h.options)
+	engine := orchestrator.New(o)
 	h.last = engine
 	done.Go(func() { engine.Run(ctx) })
 	var once sync.Once

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/store"
 )
 
 // next says what a step leaves to do.
@@ -86,7 +87,11 @@ func (l *leader) step(ctx context.Context, i *serviceforge.Instance) (next, erro
 // put stores a step; another leader, or a request that came between, wins.
 func (l *leader) put(ctx context.Context, i *serviceforge.Instance) error {
 	i.UpdatedAt = l.Now().UTC()
-	return l.Store.PutInstance(ctx, i, l.term)
+	err := l.Store.PutInstance(ctx, i, l.term)
+	if err == nil {
+		l.pulse.beat(l.Now())
+	}
+	return err
 }
 
 // advance stores that the operation has reached a step.
@@ -97,8 +102,13 @@ func (l *leader) advance(ctx context.Context, i *serviceforge.Instance, s servic
 }
 
 // troubled stores what came of an error: a request that did not get through is
-// repeated after a while, until the deadline; anything else is final.
+// repeated after a while, until the deadline; anything else is final. Where it
+// was the store that did not answer, i may say what was never stored, such as
+// the operation's end: it is given up and read again.
 func (l *leader) troubled(ctx context.Context, i *serviceforge.Instance, err error) error {
+	if store.IsAway(err) {
+		return err
+	}
 	l.Log.Warn("a step did not succeed", "instance", i.ID, "operation", i.Operation.ID,
 		"step", i.Operation.Step, "error", serviceforge.DetailOf(err))
 	if serviceforge.CodeOf(err) != serviceforge.Unavailable {

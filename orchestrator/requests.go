@@ -131,10 +131,11 @@ func (e *Engine) Update(ctx context.Context, r UpdateRequest) (Accepted, error) 
 	return e.update(ctx, r)
 }
 
-// LastOperation answers a poll from memory. operation may be empty or foreign;
-// one of ours is answered with what is known of that operation or a newer one,
-// never with what was before it. Errors: NotFound,
-// Gone (the instance was deleted), Unavailable (memory lags and etcd is away).
+// LastOperation answers a poll, from memory where that has the last word.
+// operation may be empty or foreign; one of ours is answered with what is known
+// of that operation or a newer one, never with what was before it, nor with less
+// than any replica has told already. Errors: NotFound, Gone (the instance was
+// deleted), Unavailable (etcd is away).
 func (e *Engine) LastOperation(ctx context.Context, c Caller, instanceID, operation string) (Progress, error) {
 	return e.lastOperation(ctx, c, instanceID, operation)
 }
@@ -144,7 +145,8 @@ func (e *Engine) Instance(ctx context.Context, c Caller, instanceID string) (ser
 	return e.instance(ctx, c, instanceID)
 }
 
-// Instances returns what the caller may see, ordered by id, from memory.
+// Instances returns what the caller may see, ordered by id, from memory once
+// that knows everything that was written before. Errors: Unavailable.
 func (e *Engine) Instances(ctx context.Context, c Caller) ([]store.Summary, error) {
 	return e.instances(ctx, c)
 }

@@ -371,6 +371,23 @@ func (d *scripted) dieAt(n int) (killed chan struct{}, moments func() int) {
 	}
 }
 
+// failAt lets only the n-th moment of a kind of call fail.
+func (d *scripted) failAt(n int, kind string) {
+	var mu sync.Mutex
+	passed := 0
+	d.fault = func(_, call string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if call == kind {
+			passed++
+		}
+		if call == kind && passed == n {
+			return lost(call)
+		}
+		return nil
+	}
+}
+
 // live ends dieAt; no engine runs meanwhile.
 func (d *scripted) live() { d.fault = func(string, string) error { return nil } }
 

@@ -96,10 +96,11 @@ func verbs() []verb {
 	}
 }
 
-// The crash walk over everything the engine asks a director: a run is
-// recorded, then cut before and after each of its calls. A new engine goes on,
-// and the operation ends with exactly one deployment, or none.
-func TestEveryCallToADirectorMayBeTheLast(t *testing.T) {
+// The crash walk over everything the engine asks a director and everything it
+// stores: a run is recorded, then cut before and after each of its calls and
+// transactions. A new engine goes on, and the operation ends with exactly one
+// deployment, or none.
+func TestEveryStepMayBeTheLast(t *testing.T) {
 	for _, v := range verbs() {
 		points := walk(t, v, never)
 		if points < v.points {
@@ -123,8 +124,9 @@ func walk(t *testing.T, v verb, cut int) (points int) {
 	stop := h.run()
 	v.prepare(h)
 	stop()
+	mortal := h.mortal()
 	killed, moments := h.director.dieAt(cut)
-	stop = h.run()
+	stop = h.runAs(mortal)
 	accepted := v.begin(h)
 	eventually(t, func() (bool, error) {
 		select {
@@ -158,4 +160,31 @@ func walk(t *testing.T, v verb, cut int) (points int) {
 		t.Error("a deployment is left")
 	}
 	return points
+}
+
+// A transaction that fails once, whether it was made or not, is nothing that
+// anybody sees: the same engine reads again and goes on.
+func TestEveryTransactionMayFailOnce(t *testing.T) {
+	for _, v := range verbs() {
+		if v.name != "provision" && v.name != "deprovision" && v.name != "update" {
+			continue
+		}
+		for cut := 1; cut <= 10; cut++ {
+			t.Run(fmt.Sprintf("%s, at %d", v.name, cut), func(t *testing.T) {
+				t.Parallel()
+				h := newHouse(t)
+				stop := h.run()
+				v.prepare(h)
+				stop()
+				mortal := h.mortal()
+				h.director.failAt(cut, "Txn")
+				h.runAs(mortal)
+				h.until("a", v.begin(h).Operation, serviceforge.Succeeded)
+				i, err := h.Instance(t.Context(), cc, "a")
+				if gone := serviceforge.CodeOf(err) == serviceforge.NotFound; gone != (v.posts == 0) || !gone && (err != nil || i.State != serviceforge.Running) {
+					t.Errorf("instance = %+v, %v", i, err)
+				}
+			})
+		}
+	}
 }

@@ -81,6 +81,23 @@ func (p *Process) Output() string { return p.output.String() }
 // Stop ends the process as Ctrl-C does and returns its exit code.
 func (p *Process) Stop() int { return p.end(syscall.SIGINT) }
 
+// Terminate ends the process with SIGTERM and returns its exit code.
+func (p *Process) Terminate() int { return p.end(syscall.SIGTERM) }
+
+// Freeze stops the process as it stands (SIGSTOP): its connections stay open
+// and nobody answers, until Thaw.
+func (p *Process) Freeze() { p.signal(syscall.SIGSTOP) }
+
+// Thaw lets a frozen process go on.
+func (p *Process) Thaw() { p.signal(syscall.SIGCONT) }
+
+func (p *Process) signal(s syscall.Signal) {
+	p.t.Helper()
+	if err := p.command.Process.Signal(s); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
 // Kill ends the process with SIGKILL.
 func (p *Process) Kill() { p.end(syscall.SIGKILL) }
 
@@ -89,9 +106,7 @@ func (p *Process) Dump() { p.end(syscall.SIGQUIT) }
 
 func (p *Process) end(signal syscall.Signal) int {
 	p.t.Helper()
-	if err := p.command.Process.Signal(signal); err != nil {
-		p.t.Fatal(err)
-	}
+	p.signal(signal)
 	err := <-p.ended
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exit.ExitCode()

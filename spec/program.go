@@ -89,6 +89,18 @@ func Ordinary(t testing.TB) Account {
 	return a
 }
 
+// As is the account that calls the program by another name: as "etcd" it is
+// the etcd server of our service release.
+func (a Account) As(t testing.TB, name string) Account {
+	t.Helper()
+	link := filepath.Join(t.TempDir(), name)
+	if err := os.Symlink(a.binary, link); err != nil {
+		t.Fatal(err)
+	}
+	a.binary = link
+	return a
+}
+
 // Folder makes a short temporary folder (socket paths are limited), removed at
 // the end, with what runs in it.
 func Folder(t testing.TB) string {

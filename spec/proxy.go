@@ -2,6 +2,7 @@ package spec
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -20,7 +21,8 @@ import (
 // that are started on the folder after it talk to the proxy. see is called for
 // each request, before it is passed on and again when its answer is known but
 // not given back yet; false means that the exchange ends there and the broker
-// never hears of it.
+// never hears of it. A request that see holds is on its way: it is passed on
+// when see returns, though whoever sent it may be gone by then.
 func ProxyDirector(t testing.TB, state string, see func(r *http.Request, after bool) bool) {
 	t.Helper()
 	var d map[string]string
@@ -57,11 +59,19 @@ func ProxyDirector(t testing.TB, state string, see func(r *http.Request, after b
 		},
 	}
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			panic(http.ErrAbortHandler) // it never left the broker
+		}
 		if !see(r, false) {
 			<-done
 			panic(http.ErrAbortHandler)
 		}
-		forward.ServeHTTP(w, r)
+		ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
+		defer cancel()
+		sent := r.WithContext(ctx)
+		sent.Body = io.NopCloser(bytes.NewReader(body))
+		forward.ServeHTTP(w, sent)
 	}))
 	t.Cleanup(server.CloseClientConnections)
 	t.Cleanup(func() { close(done) })

@@ -15,6 +15,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/metadata"
 
@@ -47,6 +48,7 @@ const (
 	// after which platforms give up, so that they get a 503 and try again.
 	requestTimeout = 5 * time.Second
 	retryAfter     = 5 * time.Second
+	noLeaderPause  = 50 * time.Millisecond // before another member is asked
 
 	// listPage is how many keys are read at a time: etcd walks all keys behind a
 	// page for each page (at 1,000 that cost more than the reading).
@@ -124,6 +126,9 @@ func (s *Store) Close() {
 	s.view.stop()
 }
 
+// Alone says that no other replica writes: memory never lags.
+func (s *Store) Alone() bool { return s.exclusive }
+
 // BrokerID is the name of this broker (all replicas share it); it is in the
 // stamp of every deployment.
 func (s *Store) BrokerID() string { return s.brokerID }
@@ -169,20 +174,30 @@ func (s *Store) identify(ctx context.Context, lost string) error {
 			"if that is lost, with --lost-key %s: what it sealed stays closed (serviceforge keys list)", record.Probe.KeyID, record.Probe.KeyID)
 }
 
-// commit runs one transaction within the request timeout.
+// commit runs one transaction within the request timeout. A member that is cut
+// off from the others says so, and has not begun it: another one is asked.
 func (s *Store) commit(ctx context.Context, compares []clientv3.Cmp, then, otherwise []clientv3.Op) (*clientv3.TxnResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(clientv3.WithRequireLeader(ctx), requestTimeout)
 	defer cancel()
-	answer, err := s.client.Txn(ctx).If(compares...).Then(then...).Else(otherwise...).Commit()
-	if err != nil {
-		return nil, unavailable(err)
+	for {
+		answer, err := s.client.Txn(ctx).If(compares...).Then(then...).Else(otherwise...).Commit()
+		if err == nil {
+			return answer, nil
+		}
+		if !errors.Is(err, rpctypes.ErrNoLeader) {
+			return nil, unavailable(err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, unavailable(err)
+		case <-time.After(noLeaderPause):
+		}
 	}
-	return answer, nil
 }
 
 // get reads one key, linearizably.
 func (s *Store) get(ctx context.Context, key string, options ...clientv3.OpOption) (*clientv3.GetResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(clientv3.WithRequireLeader(ctx), requestTimeout)
 	defer cancel()
 	answer, err := s.client.Get(ctx, key, options...)
 	if err != nil {
@@ -229,11 +244,23 @@ func ownStream(ctx context.Context, name string) context.Context {
 	return metadata.AppendToOutgoingContext(clientv3.WithRequireLeader(ctx), "serviceforge-watch", name)
 }
 
+// away marks errors of etcd itself.
+type away struct{ error }
+
+func (a away) Unwrap() error { return a.error }
+
+// IsAway says whether an error is that etcd did not answer: a write may or may
+// not have happened, and what is in memory of it is not what is stored.
+func IsAway(err error) bool {
+	_, ok := errors.AsType[away](err)
+	return ok
+}
+
 func unavailable(err error) error {
 	if errors.Is(err, context.Canceled) {
-		return serviceforge.Wrap(err, serviceforge.Unavailable, "the request was given up")
+		return serviceforge.Wrap(away{err}, serviceforge.Unavailable, "the request was given up")
 	}
-	e := serviceforge.Wrap(err, serviceforge.Unavailable, "the broker's store does not answer; try again")
+	e := serviceforge.Wrap(away{err}, serviceforge.Unavailable, "the broker's store does not answer; try again")
 	e.RetryAfter = retryAfter
 	return e
 }

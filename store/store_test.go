@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -222,6 +223,25 @@ func TestTheFeedTellsOfOtherReplicasWrites(t *testing.T) {
 	}
 	if _, found, seen := s.Summary("elsewhere"); !found || seen == 0 {
 		t.Error("the view does not show it")
+	}
+}
+
+func TestAListHasWhatOtherReplicasWrote(t *testing.T) {
+	s := open(t)
+	other := s.again(t)
+	for n := range 50 {
+		i := instance(fmt.Sprint("i", n))
+		_, err := s.CreateInstance(t.Context(), i)
+		must(t, err)
+		list, err := other.List(t.Context())
+		must(t, err)
+		if len(list) != 1 || list[0].Revision != i.Revision {
+			t.Fatalf("after creating %s: %+v", i.ID, list)
+		}
+		must(t, s.BuryInstance(t.Context(), i, 0))
+		if list, err = other.List(t.Context()); err != nil || len(list) != 0 {
+			t.Fatalf("after deleting %s: %+v, %v", i.ID, list, err)
+		}
 	}
 }
 

@@ -20,6 +20,8 @@ const (
 	silence = 15 * time.Second
 	note    = 5 * time.Second
 	relist  = 200 * time.Millisecond // pause before listing again after an error
+
+	viewStream = "view"
 )
 
 // view is the watch-fed memory of all instances.
@@ -32,6 +34,7 @@ type view struct {
 	summaries map[string]*entry
 	buried    map[string]int64 // deleted by us: id -> revision, until the watch has passed it
 	revision  int64            // everything up to here has been seen
+	moved     chan struct{}    // closed and replaced when revision has moved
 	feeds     map[*Feed]struct{}
 	uses      map[string]*use     // by pool: what the summaries count up to
 	marks     map[string]PoolMark // by pool
@@ -39,7 +42,7 @@ type view struct {
 }
 
 func newView(s *Store) *view {
-	return &view{store: s, done: make(chan struct{}), summaries: map[string]*entry{},
+	return &view{store: s, done: make(chan struct{}), moved: make(chan struct{}), summaries: map[string]*entry{},
 		buried: map[string]int64{}, feeds: map[*Feed]struct{}{}, uses: map[string]*use{}, marks: map[string]PoolMark{}}
 }
 
@@ -99,7 +102,8 @@ func (v *view) list(ctx context.Context) error {
 	v.store.quotas.load(quotas.Kvs, at)
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.summaries, v.revision = fresh, at
+	v.summaries = fresh
+	v.move(at)
 	v.marks, v.marked = v.decodeMarks(marks.Kvs), at
 	clear(v.buried)
 	clear(v.uses)
@@ -111,7 +115,7 @@ func (v *view) list(ctx context.Context) error {
 }
 
 func (v *view) watch(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ownStream(ctx, "view"))
+	ctx, cancel := context.WithCancel(ownStream(ctx, viewStream))
 	defer cancel()
 	from := clientv3.WithRev(v.seen())
 	channel := v.store.client.Watch(ctx, instancesKey, clientv3.WithPrefix(), from, clientv3.WithProgressNotify())
@@ -173,8 +177,19 @@ func (v *view) take(answer clientv3.WatchResponse) {
 			}
 		}
 	}
-	v.revision = max(v.revision, answer.Header.Revision)
+	at := answer.Header.Revision // of the store: a view that catches up gets there in several batches
+	if n := len(answer.Events); n > 0 {
+		at = answer.Events[n-1].Kv.ModRevision
+	}
+	v.move(max(v.revision, at))
 	maps.DeleteFunc(v.buried, func(_ string, at int64) bool { return at <= v.revision })
+}
+
+// move notes up to where everything has been seen; v.mu is held.
+func (v *view) move(revision int64) {
+	v.revision = revision
+	close(v.moved)
+	v.moved = make(chan struct{})
 }
 
 func (v *view) seen() int64 {

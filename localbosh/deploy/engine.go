@@ -43,6 +43,10 @@ type Engine struct {
 	Options
 	log *slog.Logger
 
+	// choosing is held from the look at the addresses that are taken until the
+	// chosen ones are stored.
+	choosing sync.Mutex
+
 	mu     sync.Mutex
 	guards map[string]*guard // by CID
 	// watching is the life of all guards.

@@ -147,6 +147,8 @@ func (e *Engine) resolve(p *prepared, errands ...string) error {
 	for n, i := range d.Instances {
 		previous[n] = i.Instance
 	}
+	e.choosing.Lock()
+	defer e.choosing.Unlock()
 	plan, err := manifest.Resolve(manifest.Request{
 		Manifest: p.manifest, Cloud: p.cloud, Catalog: e.Blobs.Catalog(), Previous: previous,
 		Taken: e.State.Taken(p.name), DynamicRange: e.Dynamic, NewID: newUUID, Random: rand.IntN,
