@@ -86,7 +86,7 @@ const shortestHidden = 6
 // some of its messages quote the manifest (recording 300-deploy-bad-noupdate).
 func hide(i *serviceforge.Instance, told string) string {
 	var values []string
-	for _, document := range []serviceforge.Secret{i.Secrets, i.Parameters} {
+	for _, document := range []serviceforge.Secret{i.Secrets, i.Parameters, i.Operation.Wish.Parameters} {
 		var content any
 		if json.Unmarshal([]byte(document.Reveal()), &content) == nil {
 			values = leaves(content, values)

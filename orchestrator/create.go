@@ -75,14 +75,12 @@ func (l *leader) intendDeploy(ctx context.Context, i *serviceforge.Instance) (ne
 	})
 }
 
-// makeSecrets makes the instance's secrets when it is its turn to be deployed:
-// certificates cost more than all of accepting an instance. They are stored
-// with the intent, before anybody is told them.
+// makeSecrets makes the secrets that the instance lacks when it is its turn to be
+// deployed: certificates cost more than all of accepting an instance. They are
+// stored with the intent, before anybody is told them. Those it has stay.
 func (l *leader) makeSecrets(i *serviceforge.Instance) error {
-	if !i.Secrets.Empty() {
-		return nil
-	}
-	in, release, err := l.input(i)
+	wished := i.Wished()
+	in, release, err := l.input(&wished)
 	if err != nil {
 		return err
 	}

@@ -66,7 +66,7 @@ services:
   facts: {host: {instance_group: node, address: first}}
   credentials: {host: (( sf.facts.host )), password: (( sf.secrets.password )), username: (( sf.user.name ))}
   maintenance_info: {version: 1.0.0, description: nothing happens}
-  parameters: {level: {type: integer, minimum: 1, maximum: 9, default: 3}}
+  parameters: {level: {type: integer, minimum: 1, maximum: 9, default: 3}, word: {type: string, maxLength: 40, default: x}}
   plans:
   - {id: plan, name: small, description: a plan, update_to: [large, huge]}
   - {id: large, name: large, description: a larger plan, update_to: [], bosh_deployment_stub: {instance_groups: [{name: node, instances: 2}]}}
@@ -87,7 +87,7 @@ instance_groups:
   vm_type: (( sf.pool.vm_types.small ))
   stemcell: default
   networks: [{name: (( sf.pool.network )) }]
-  jobs: [{name: node, release: plain, properties: {password: (( sf.secrets.password )), level: (( sf.params.level )) }}]
+  jobs: [{name: node, release: plain, properties: {password: (( sf.secrets.password )), level: (( sf.params.level )), word: (( sf.params.word )) }}]
 `)},
 }
 

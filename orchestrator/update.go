@@ -73,7 +73,7 @@ func (e *Engine) updateWish(r UpdateRequest, i *serviceforge.Instance) (servicef
 	if !empty(r.Context) {
 		wish.Context = serviceforge.NewSecret(string(r.Context))
 	}
-	if r.Upgrade {
+	if r.Upgrade && i.Pool != "" { // without one it has nothing to be upgraded, and is refused anyway
 		pool, err := e.Pools.Pool(i.Pool)
 		if err != nil {
 			return wish, err

@@ -146,6 +146,19 @@ func TestAFailedUpdateLeavesTheInstance(t *testing.T) {
 	}
 }
 
+// A director that quotes the manifest does not tell what was asked for.
+func TestTheWishIsNotQuoted(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.run()
+	h.until("a", h.create("a").Operation, serviceforge.Succeeded)
+	h.director.outcome, h.director.quote = []string{orchestrator.TaskError}, true
+	h.until("a", h.change("a", parameters(`{"word": "a-word-of-a-wish"}`)).Operation, serviceforge.Failed)
+	if i := h.instance("a"); strings.Contains(i.Operation.Cause+i.Operation.Message, "of-a-wish") || !strings.Contains(i.Operation.Cause, "[redacted]") {
+		t.Errorf("cause %q, message %q", i.Operation.Cause, i.Operation.Message)
+	}
+}
+
 // Half changed parameters are not taken for those of the record.
 func TestTheOldParametersAreDeployedAgain(t *testing.T) {
 	t.Parallel()

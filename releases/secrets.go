@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
@@ -97,51 +98,71 @@ type pair struct {
 	key  crypto.Signer
 }
 
-// NewSecrets makes the passwords and certificates of a new instance, for
-// Instance.Secrets: a JSON object. Every call makes others: call it once per
-// instance.
+// NewSecrets makes the passwords and certificates that an instance lacks, for
+// Instance.Secrets: a JSON object. Those it has stay: a new one lacks all, one
+// that is upgraded what the newer release has added. Every call makes others.
 func (r *Release) NewSecrets(in Input) (serviceforge.Secret, error) {
 	s, p, err := r.find(in)
 	if err != nil {
 		return serviceforge.Secret{}, err
+	}
+	out, err := objectOf([]byte(in.Instance.Secrets.Reveal()))
+	if err != nil {
+		return serviceforge.Secret{}, serviceforge.Errorf(serviceforge.Internal, "the secrets of the instance cannot be read")
+	}
+	lacking := slices.DeleteFunc(slices.Clone(s.secretRank), func(name string) bool { return out[name] != nil })
+	if len(lacking) == 0 && !in.Instance.Secrets.Empty() {
+		return in.Instance.Secrets, nil
 	}
 	in.Instance.Secrets = serviceforge.Secret{}
 	sf, err := s.values(p, in)
 	if err != nil {
 		return serviceforge.Secret{}, err
 	}
-	out := make(map[string]any, len(s.secrets))
-	cas := make(map[string]pair)
-	for _, name := range s.secretRank {
-		spec := s.secrets[name]
-		if spec.Type != "certificate" {
-			if out[name], err = spec.make(); err != nil {
-				return serviceforge.Secret{}, serviceforge.Wrap(err, serviceforge.Internal, "the secret %s cannot be made", name)
-			}
-			continue
+	for _, name := range lacking {
+		if out[name], err = s.newSecret(name, sf, out); err != nil {
+			return serviceforge.Secret{}, serviceforge.Wrap(err, serviceforge.Internal, "the secret %s cannot be made", name)
 		}
-		made, err := certificate(spec, sf, cas[spec.CA])
-		if err != nil {
-			return serviceforge.Secret{}, serviceforge.Wrap(err, serviceforge.Internal, "the certificate %s cannot be made", name)
-		}
-		if spec.IsCA {
-			cas[name] = made
-		}
-		key, err := x509.MarshalPKCS8PrivateKey(made.key)
-		if err != nil {
-			return serviceforge.Secret{}, serviceforge.Wrap(err, serviceforge.Internal, "the key of %s cannot be written", name)
-		}
-		entry := map[string]any{"certificate": pemText("CERTIFICATE", made.cert.Raw), "private_key": pemText("PRIVATE KEY", key)}
-		if ca, ok := cas[spec.CA]; ok {
-			entry["ca"] = pemText("CERTIFICATE", ca.cert.Raw)
-		}
-		out[name] = entry
 	}
 	text, err := json.Marshal(out)
 	if err != nil {
 		return serviceforge.Secret{}, serviceforge.Wrap(err, serviceforge.Internal, "the secrets cannot be written")
 	}
 	return serviceforge.NewSecret(string(text)), nil
+}
+
+// newSecret makes one secret; its CA is among those that are there.
+func (s *service) newSecret(name string, sf, there map[string]any) (any, error) {
+	spec := s.secrets[name]
+	if spec.Type != "certificate" {
+		return spec.make()
+	}
+	var signer pair
+	var ca string
+	if spec.CA != "" {
+		entry, _ := there[spec.CA].(map[string]any)
+		ca, _ = entry["certificate"].(string)
+		key, _ := entry["private_key"].(string)
+		both, err := tls.X509KeyPair([]byte(ca), []byte(key))
+		if err != nil {
+			return nil, err
+		}
+		signer.cert = both.Leaf
+		signer.key, _ = both.PrivateKey.(crypto.Signer)
+	}
+	made, err := certificate(spec, sf, signer)
+	if err != nil {
+		return nil, err
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(made.key)
+	if err != nil {
+		return nil, err
+	}
+	entry := map[string]any{"certificate": pemText("CERTIFICATE", made.cert.Raw), "private_key": pemText("PRIVATE KEY", key)}
+	if spec.CA != "" {
+		entry["ca"] = ca
+	}
+	return entry, nil
 }
 
 const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"reflect"
 	"regexp"
 	"testing"
 
@@ -37,7 +38,7 @@ func newSecrets(t *testing.T, in releases.Input) etcdSecrets {
 
 func TestNewSecrets(t *testing.T) {
 	in := etcdInput(t, threeServer)
-	in.Instance.Deployment = "etcd-A_b.c"
+	in.Instance.Deployment, in.Instance.Secrets = "etcd-A_b.c", serviceforge.Secret{}
 	a, b := newSecrets(t, in), newSecrets(t, in)
 	word := regexp.MustCompile(`^[A-Za-z0-9]+$`)
 	if len(a.RootPassword) != 32 || len(a.ClusterToken) != 24 || !word.MatchString(a.RootPassword+a.ClusterToken) {
@@ -66,6 +67,44 @@ func TestNewSecrets(t *testing.T) {
 	}
 	if a.Peer.CA != a.CA.Certificate {
 		t.Error("peer.ca is not the CA's certificate")
+	}
+}
+
+// An upgrade adds what the newer release asks for, and keeps the rest: a CA goes
+// on to sign.
+func TestAnUpgradeAddsSecrets(t *testing.T) {
+	release := func(more string) *releases.Release {
+		return load(t, small("a: 1", "parameters:", "secrets:\n      ca: {type: certificate, is_ca: true, common_name: ca}\n"+more+"  parameters:"))
+	}
+	in := smallInput(t, "")
+	before, err := release("").NewSecrets(in)
+	if err != nil {
+		t.Fatal(serviceforge.DetailOf(err))
+	}
+	in.Instance.Secrets = before
+	if same, err := release("").NewSecrets(in); err != nil || same.Reveal() != before.Reveal() {
+		t.Errorf("nothing is lacking, and other secrets are made: %v", err)
+	}
+	after, err := release("      leaf: {type: certificate, ca: ca, common_name: leaf, alternative_names: [leaf.name]}\n      word: {type: password, length: 20}\n").NewSecrets(in)
+	if err != nil {
+		t.Fatal(serviceforge.DetailOf(err))
+	}
+	var had, has map[string]any
+	for text, into := range map[string]*map[string]any{before.Reveal(): &had, after.Reveal(): &has} {
+		if err := json.Unmarshal([]byte(text), into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !reflect.DeepEqual(had["ca"], has["ca"]) || len(has["word"].(string)) != 20 {
+		t.Errorf("the CA was made anew, or a secret is missing: %v", len(has))
+	}
+	block, _ := pem.Decode([]byte(has["leaf"].(map[string]any)["certificate"].(string)))
+	leaf, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := leaf.Verify(x509.VerifyOptions{Roots: poolOf(had["ca"].(map[string]any)["certificate"].(string)), DNSName: "leaf.name", KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
+		t.Error(err)
 	}
 }
 
