@@ -1,6 +1,7 @@
 package bench_test
 
 import (
+	"fmt"
 	"net/http"
 	"testing"
 	"time"
@@ -41,26 +42,37 @@ func takeHung(b *testing.B, t *table) {
 	t.compare("accept c=1 p50, director hung ÷ healthy", got[0].p50, got[1].p50, got[2].p50, duration, limit{most: 1.1})
 }
 
+// quotas are a limit for everybody and one for an organization.
+const quotas = "broker/instances=1000000000,organization/instances=1000000000"
+
 // takeSyncs counts how often etcd syncs its WAL for accepted provisions, with
 // no engine at work and without what etcd does by itself.
 func takeSyncs(b *testing.B, t *table) {
 	ours, _ := start(b, "__ours", "-state", b.TempDir(), "-engine=false")
+	countSyncs(b, t, "", ours, ours.Address, 1, 0.15)
+	limited, _ := start(b, "__ours", "-state", b.TempDir(), "-engine=false", "-limits", quotas)
+	countSyncs(b, t, ", two limits", limited, limited.Address, 1, 0.15)
+}
+
+// countSyncs checks syncs per accept at the addresses: one is what one at a time
+// may cost (0 = anything), many what one of 64 may.
+func countSyncs(b *testing.B, t *table, what string, c *child, addresses string, one, many float64) {
+	b.Helper()
 	length := 2 * time.Second
 	if testing.Short() {
 		length = time.Second
 	}
-	before := ours.syncs()
+	before := c.syncs()
 	pass(length)
-	idle := ours.syncs() - before
-	for _, s := range []struct {
-		name string
-		c    int
-		most float64
-	}{{"WAL syncs per accept, c=1", 1, 1}, {"WAL syncs per accept, c=64", 64, 0.15}} {
-		orders := &load{address: ours.Address, request: orders(s.name[len(s.name)-2:])(), want: http.StatusAccepted}
-		before := ours.syncs()
-		got, err := orders.run(s.c, length)
+	idle := c.syncs() - before
+	for n, most := range map[int]float64{1: one, 64: many} {
+		if most == 0 {
+			continue
+		}
+		orders := &load{address: addresses, request: orders(fmt.Sprintf("sync-%d-", n))(), want: http.StatusAccepted}
+		before := c.syncs()
+		got, err := orders.run(n, length)
 		must(b, err)
-		t.count(s.name, (ours.syncs()-before-idle)/float64(got.n), s.most)
+		t.count(fmt.Sprintf("WAL syncs per accept, c=%d%s", n, what), (c.syncs()-before-idle)/float64(got.n), most)
 	}
 }

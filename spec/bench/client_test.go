@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -40,7 +41,7 @@ func put(service, plan, prefix string) request {
 
 // load is a number of connections that each send one request after the other.
 type load struct {
-	address string
+	address string // several are separated by commas: connections take turns
 	request request
 	want    int // status
 	sent    int // requests so far, over all slices
@@ -79,7 +80,8 @@ func (l *load) run(c int, length time.Duration) (slice, error) {
 
 // connection sends every c-th request until the end, at least one.
 func (l *load) connection(i, c int, end time.Time) ([]float64, error) {
-	conn, err := net.Dial("tcp", l.address)
+	addresses := strings.Split(l.address, ",")
+	conn, err := net.Dial("tcp", addresses[i%len(addresses)])
 	if err != nil {
 		return nil, err
 	}

@@ -49,6 +49,7 @@ func BenchmarkFigures(b *testing.B) {
 		{"hung", takeHung},
 		{"calls", takeCalls},
 		{"syncs", takeSyncs},
+		{"replicas", takeReplicas},
 		{"connections", takeConnections},
 		{"stored", takeStored},
 	} {

@@ -53,6 +53,7 @@ func floorMain(args []string) int {
 	state := flags.String("state", "", "folder")
 	menu := flags.String("catalog", "", "file with the catalog to serve")
 	size := flags.Int("record", 1900, "size of a record")
+	outside := flags.String("etcd", "", "URL of an etcd outside (default: built in)")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
@@ -65,19 +66,27 @@ func floorMain(args []string) int {
 		return complain(err)
 	}
 	f.services = catalog.Services
-	etcd, err := store.StartEmbedded(*state, "")
-	if err != nil {
-		return complain(err)
+	if *outside != "" {
+		if f.client, err = store.Dial(store.Cluster{Endpoints: []string{*outside}}); err != nil {
+			return complain(err)
+		}
+		defer f.client.Close()
+	} else {
+		etcd, err := store.StartEmbedded(*state, "")
+		if err != nil {
+			return complain(err)
+		}
+		defer etcd.Close()
+		f.client = etcd.Client()
 	}
-	defer etcd.Close()
-	f.client = etcd.Client()
 	logger := lager.NewLogger("floor")
 	return serve(brokerapi.New(f, logger, brokerapi.BrokerCredentials{Username: "cc", Password: "secret"}), http.NotFoundHandler())
 }
 
-// bareMain runs nothing but our etcd: the floor of a restart.
+// bareMain runs nothing but our etcd: the floor of a restart, and the etcd
+// outside where a URL is given beside the folder.
 func bareMain(args []string) int {
-	etcd, err := store.StartEmbedded(args[0], "")
+	etcd, err := store.StartEmbedded(args[0], strings.Join(args[1:], ""))
 	if err != nil {
 		return complain(err)
 	}

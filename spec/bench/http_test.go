@@ -23,31 +23,39 @@ func newRig(b *testing.B, options ...string) *rig {
 	b.Helper()
 	r := &rig{b: b}
 	r.ours, _ = start(b, append([]string{"__ours", "-state", b.TempDir()}, options...)...)
-	menu := filepath.Join(b.TempDir(), "catalog.json")
-	must(b, os.WriteFile(menu, r.fetch("/v2/catalog"), 0o600))
-	order := load{address: r.ours.Address, request: put(service, threeServers, "first-"), want: http.StatusAccepted}
-	_, err := order.run(1, 0)
-	must(b, err)
-	var size int
-	r.ours.ask("/record", &size)
-	b.Logf("an accept writes %d bytes", size)
+	like := floorLike(b, r.ours)
 	for _, c := range []**child{&r.floor, &r.control} {
-		*c, _ = start(b, "__floor", "-state", b.TempDir(), "-catalog", menu, "-record", strconv.Itoa(size))
+		*c, _ = start(b, append([]string{"__floor", "-state", b.TempDir()}, like...)...)
 	}
 	return r
 }
 
+// floorLike returns the options of floors that serve the catalog of ours and
+// write as many bytes for an accept.
+func floorLike(b *testing.B, ours *child) []string {
+	b.Helper()
+	menu := filepath.Join(b.TempDir(), "catalog.json")
+	must(b, os.WriteFile(menu, fetch(b, ours, "/v2/catalog"), 0o600))
+	order := load{address: ours.Address, request: put(service, threeServers, "first-"), want: http.StatusAccepted}
+	_, err := order.run(1, 0)
+	must(b, err)
+	var size int
+	ours.ask("/record", &size)
+	b.Logf("an accept writes %d bytes", size)
+	return []string{"-catalog", menu, "-record", strconv.Itoa(size)}
+}
+
 // fetch reads a page of ours.
-func (r *rig) fetch(path string) []byte {
-	request, err := http.NewRequest(http.MethodGet, "http://"+r.ours.Address+path, nil)
-	must(r.b, err)
+func fetch(b *testing.B, ours *child, path string) []byte {
+	request, err := http.NewRequest(http.MethodGet, "http://"+ours.Address+path, nil)
+	must(b, err)
 	request.SetBasicAuth("cc", "secret")
 	request.Header.Set("X-Broker-API-Version", "2.17")
 	response, err := http.DefaultClient.Do(request)
-	must(r.b, err)
+	must(b, err)
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
-	must(r.b, err)
+	must(b, err)
 	return text
 }
 

@@ -24,6 +24,7 @@ import (
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/broker"
 	"github.com/serviceforge/serviceforge/catalog"
+	"github.com/serviceforge/serviceforge/config"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/orchestrator"
 	"github.com/serviceforge/serviceforge/releases"
@@ -47,6 +48,7 @@ type ours struct {
 
 // oursMain runs ours.
 func oursMain(args []string) int {
+	o := &ours{director: newDirector()}
 	flags := flag.NewFlagSet("ours", flag.ContinueOnError)
 	state := flags.String("state", "", "folder")
 	latency := flags.Duration("latency", 0, "of a director call")
@@ -55,19 +57,26 @@ func oursMain(args []string) int {
 	plainToo := flags.Bool("plain", false, "also offer a service that needs no users")
 	slots := flags.Int("in-flight", 0, "tasks at a time (0 = as the local pool)")
 	engine := flags.Bool("engine", true, "run the engine")
+	flags.StringVar(&o.etcdURL, "etcd", "", "URL of an etcd outside (default: built in)")
+	limits := flags.String("limits", "", "quotas; they are put in force before it is ready")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
 	defer profile()()
-	o := &ours{director: newDirector()}
 	o.director.turn(*latency, *duration, *hang)
-	stop, err := o.open(*state, *plainToo, *slots)
+	stop, err := o.open(*state, *plainToo, *slots, *limits)
 	defer stop()
 	if err != nil {
 		return complain(err)
 	}
-	o.run(*engine)
+	o.run(*engine || *limits != "")
 	defer o.run(false)
+	for *limits != "" {
+		if q, err := o.store.Quotas(context.Background()); err == nil && len(q.Limits) > 0 && !q.Counting {
+			break
+		}
+	}
+	o.run(*engine)
 	osb := broker.New(broker.Options{
 		Engine: o.Engine, Catalog: func() *catalog.Catalog { return o.catalog },
 		Credentials:  []broker.Credential{{Name: "cc", Username: "cc", Password: serviceforge.NewSecret("secret")}},
@@ -100,33 +109,28 @@ func quiet() *slog.Logger {
 }
 
 // open puts the broker together; stop ends it, whatever came of it.
-func (o *ours) open(state string, plainToo bool, slots int) (stop func(), err error) {
+func (o *ours) open(state string, plainToo bool, slots int, quotas string) (stop func(), err error) {
 	var steps []func()
 	stop = func() {
 		for i := range steps {
 			steps[len(steps)-1-i]()
 		}
 	}
-	low, err := listenLow()
+	outside := o.etcdURL != ""
+	closeEtcd, err := o.connect(state)
 	if err != nil {
 		return stop, err
 	}
-	o.etcdURL = "http://" + low.Addr().String()
-	_ = low.Close()
-	if err := os.MkdirAll(etcdOf(state), 0o700); err != nil {
-		return stop, err
-	}
-	etcd, err := store.StartEmbedded(etcdOf(state), o.etcdURL) // it listens for the sake of its metrics
-	if err != nil {
-		return stop, err
-	}
-	steps = append(steps, etcd.Close)
-	o.etcd = etcd.Client()
+	steps = append(steps, closeEtcd)
 	keys, err := store.LoadKeyRing(filepath.Join(state, "key"))
 	if err != nil {
 		return stop, err
 	}
-	if o.store, err = store.Open(context.Background(), store.Options{Client: o.etcd, Keys: keys, Log: quiet(), Exclusive: true}); err != nil {
+	limits, err := (&config.Config{Quotas: strings.FieldsFunc(quotas, func(r rune) bool { return r == ',' })}).Limits()
+	if err != nil {
+		return stop, err
+	}
+	if o.store, err = store.Open(context.Background(), store.Options{Client: o.etcd, Keys: keys, Log: quiet(), Exclusive: !outside, Limits: limits}); err != nil {
 		return stop, err
 	}
 	steps = append(steps, o.store.Close)
@@ -158,6 +162,26 @@ func (o *ours) open(state string, plainToo bool, slots int) (stop func(), err er
 	options.Spiff.Warm()
 	o.Engine = orchestrator.New(options)
 	return stop, nil
+}
+
+// connect makes the client of the etcd outside, or starts one.
+func (o *ours) connect(state string) (stop func(), err error) {
+	if o.etcdURL != "" {
+		o.etcd, err = store.Dial(store.Cluster{Endpoints: []string{o.etcdURL}})
+		return func() { _ = o.etcd.Close() }, err
+	}
+	if err := os.MkdirAll(etcdOf(state), 0o700); err != nil {
+		return nil, err
+	}
+	if o.etcdURL, err = lowURL(); err != nil {
+		return nil, err
+	}
+	etcd, err := store.StartEmbedded(etcdOf(state), o.etcdURL) // it listens for the sake of its metrics
+	if err != nil {
+		return nil, err
+	}
+	o.etcd = etcd.Client()
+	return etcd.Close, nil
 }
 
 // offer fills the catalog.
@@ -214,7 +238,7 @@ func (o *ours) control() http.Handler {
 		})
 	}
 	handle("/calls", func(*http.Request) (any, error) { return o.director.counts(), nil })
-	handle("/syncs", func(*http.Request) (any, error) { return o.syncs() })
+	handle("/syncs", func(*http.Request) (any, error) { return syncsOf(o.etcdURL) })
 	handle("/record", func(r *http.Request) (any, error) { return o.record(r.Context()) })
 	handle("/states", func(*http.Request) (any, error) {
 		states := map[serviceforge.OperationState]int{}
@@ -242,25 +266,6 @@ func (o *ours) control() http.Handler {
 		return nil, o.load(r.Context(), n)
 	})
 	return mux
-}
-
-// syncs reads how often etcd has synced its WAL.
-func (o *ours) syncs() (float64, error) {
-	response, err := http.Get(o.etcdURL + "/metrics")
-	if err != nil {
-		return 0, err
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "etcd_disk_wal_fsync_duration_seconds_count "); ok {
-			return strconv.ParseFloat(strings.TrimSpace(rest), 64)
-		}
-	}
-	return 0, fmt.Errorf("etcd does not count its WAL syncs")
 }
 
 // record is how many bytes the transaction of the first accept wrote.
