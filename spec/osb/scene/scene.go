@@ -38,6 +38,16 @@ type Scene struct {
 	Store  *store.Store
 	// Menu is what the engine and, through Catalog, the faces use.
 	Menu *catalog.Catalog
+
+	client *store.Client
+}
+
+// Revision is etcd's: it tells whether anything was stored meanwhile.
+func (s *Scene) Revision(t testing.TB) int64 {
+	t.Helper()
+	answer, err := s.client.Get(t.Context(), "/")
+	must(t, err)
+	return answer.Header.Revision
 }
 
 // New sets a scene up in temporary folders; it ends with the test.
@@ -81,7 +91,7 @@ func New(t testing.TB) *Scene {
 		Pools: set, Users: drivers, Log: log, Now: time.Now, Name: "scene",
 		NewID: func() string { return ulid.Make().String() },
 	})
-	return &Scene{Engine: engine, Store: s, Menu: menu}
+	return &Scene{Engine: engine, Store: s, Menu: menu, client: etcd.Client()}
 }
 
 // Catalog is what the faces are given.
