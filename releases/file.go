@@ -54,10 +54,10 @@ type fileService struct {
 	DefaultCredentials map[string]any `yaml:"default_credentials"`
 	DetectCredentials  []fileDetect   `yaml:"detect_credentials"`
 
-	Check      yaml.Node              `yaml:"check"`
-	Errands    map[string][]yaml.Node `yaml:"errands"`
-	Update     yaml.Node              `yaml:"update"`
-	Migrations []yaml.Node            `yaml:"migrations"`
+	Check      yaml.Node               `yaml:"check"`
+	Errands    map[string][]fileErrand `yaml:"errands"`
+	Update     yaml.Node               `yaml:"update"`
+	Migrations []yaml.Node             `yaml:"migrations"`
 
 	Maintenance fileMaintenance `yaml:"maintenance_info"`
 	Plans       []filePlan      `yaml:"plans"`
@@ -78,6 +78,15 @@ type fileTemplates struct {
 	Manifest            string            `yaml:"manifest"`
 	Vars                snippet           `yaml:"vars"`
 	OpsFiles            []string          `yaml:"ops_files"`
+}
+
+// fileErrand is one errand of a deployment.
+type fileErrand struct {
+	Name      string    `yaml:"name"`
+	RunOn     yaml.Node `yaml:"run_on"`
+	Timeout   string    `yaml:"timeout"`
+	Retries   int       `yaml:"retries"`
+	OnFailure string    `yaml:"on_failure"`
 }
 
 // fileDetect is one credential of 2014.

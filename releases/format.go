@@ -26,16 +26,20 @@ var Schema []byte
 const maxNodes = 100_000
 
 var serviceSchema = sync.OnceValues(func() (*jsonschema.Schema, error) {
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(Schema))
+	return compileSchema("service.schema.json", Schema)
+})
+
+func compileSchema(name string, text []byte) (*jsonschema.Schema, error) {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 	if err != nil {
 		return nil, err
 	}
 	c := jsonschema.NewCompiler()
-	if err := c.AddResource("service.schema.json", doc); err != nil {
+	if err := c.AddResource(name, doc); err != nil {
 		return nil, err
 	}
-	return c.Compile("service.schema.json")
-})
+	return c.Compile(name)
+}
 
 // checkFormat checks service.yml against Schema. Errors: Invalid, with line and
 // column of the first thing that is wrong.
@@ -56,13 +60,18 @@ func checkFormat(name string, text []byte) error {
 	if !ok {
 		return nil
 	}
+	first, words := firstFault(root, failed)
+	return invalid("%s line %d column %d: %s", name, first.line, first.column, words)
+}
+
+func firstFault(root *yaml.Node, failed *jsonschema.ValidationError) (position, string) {
 	first, words := position{line: 1 << 30}, ""
 	for _, e := range ends(failed) {
 		if at, what := describe(root, e); at.before(first) {
 			first, words = at, what
 		}
 	}
-	return invalid("%s line %d column %d: %s", name, first.line, first.column, words)
+	return first, words
 }
 
 // parseYAML reads one document. Errors: Invalid with the line.

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 
+	"gopkg.in/yaml.v3"
+
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/catalog"
 )
@@ -44,6 +46,7 @@ type service struct {
 	access     document // credentials and users
 	defaults   map[string]any
 	detect     []fileDetect
+	errands    []string // their names
 	hasUsers   bool
 	plans      map[string]*plan // by id
 	secretRank []string         // secrets in the order in which they can be made
@@ -53,6 +56,7 @@ type service struct {
 type plan struct {
 	catalog.Plan
 	stub    document
+	written *yaml.Node // the stub in service.yml
 	ops     []document
 	schemas map[Call]*schema
 }
@@ -134,6 +138,11 @@ func (r *Release) loadService(files fs.FS, f *fileService) (*service, error) {
 	s := &service{
 		legacy: r.legacy, secrets: f.Secrets, facts: f.Facts, stemcells: f.BOSHRelease.Stemcells, known: f.DirectorVariables,
 		defaults: f.DefaultCredentials, detect: f.DetectCredentials,
+	}
+	for _, list := range f.Errands {
+		for _, e := range list {
+			s.errands = append(s.errands, e.Name)
+		}
 	}
 	for _, key := range f.pending() {
 		r.pending = append(r.pending, what+": "+key)
@@ -232,7 +241,7 @@ func (s *service) loadPlans(files fs.FS, f *fileService) error {
 		if err != nil {
 			return err
 		}
-		made := &plan{stub: stub, ops: ops, schemas: schemas, Plan: catalog.Plan{
+		made := &plan{stub: stub, written: p.Stub.node, ops: ops, schemas: schemas, Plan: catalog.Plan{
 			ID: p.ID, Name: p.Name, Description: p.Description, Free: p.Free, Bindable: p.Bindable, Metadata: p.Metadata,
 			PlanUpdateable: p.PlanUpdateable, UpdateTo: successors,
 			MaintenanceInfo:        catalog.MaintenanceInfo(cmp.Or(p.Maintenance, f.Maintenance)),

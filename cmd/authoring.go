@@ -1,0 +1,185 @@
+package cmd
+
+import (
+	"context"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/serviceforge/serviceforge"
+	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
+	"github.com/serviceforge/serviceforge/releases"
+)
+
+// authored is a service release that a command for authors works on, offline.
+type authored struct {
+	*releases.Release
+	files *releases.Opened
+	spiff *releases.Spiff
+}
+
+// openRelease opens a folder or a packed release; call close behind it.
+func openRelease(ctx context.Context, name string) (*authored, error) {
+	files, err := releases.Open(ctx, name, "")
+	if err != nil {
+		return nil, err
+	}
+	release, err := releases.Load(files)
+	if err != nil {
+		_ = files.Close()
+		return nil, err
+	}
+	return &authored{Release: release, files: files, spiff: releases.NewSpiff("/proc/self/exe", nil)}, nil
+}
+
+func (a *authored) close() {
+	_ = a.spiff.Close()
+	_ = a.files.Close()
+}
+
+// readPools reads pool files; a password in them may be missing.
+func readPools(names []string) (out []pools.Pool, err error) {
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, serviceforge.Wrap(err, serviceforge.NotFound, "the pool file %s cannot be read", name)
+		}
+		pool, err := pools.Parse(text)
+		if err != nil {
+			return nil, serviceforge.Wrap(err, serviceforge.Invalid, "%s: %s", name, serviceforge.MessageOf(err))
+		}
+		out = append(out, pool)
+	}
+	return out, nil
+}
+
+// authoringCommand makes a command that opens the release named first.
+func authoringCommand(command *cobra.Command, run func(command *cobra.Command, a *authored, args []string) error) *cobra.Command {
+	command.RunE = func(command *cobra.Command, args []string) error {
+		a, err := openRelease(command.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		defer a.close()
+		return run(command, a, args[1:])
+	}
+	return command
+}
+
+func newValidateCommand() *cobra.Command {
+	var asJSON bool
+	var poolFiles []string
+	command := authoringCommand(&cobra.Command{
+		Use:   "validate DIR|FILE",
+		Short: "Look for mistakes in a service release, offline",
+		Long: `Look for what BOSH would not tell: unknown keys, properties that no job knows,
+links that nothing provides, stub keys that are dropped, values that YAML 1.1
+reads otherwise, parameters that are not used. Every plan is rendered twice on
+every pool; without --pool, on one that has all sizes and stemcells asked for.
+Ends with 1 if there is an error.`,
+		Example: `  serviceforge validate .
+  serviceforge validate serviceforge-redis-1.0.0.tgz --pool lab.yml --pool aws.yml --json`,
+		Args: cobra.ExactArgs(1),
+	}, func(command *cobra.Command, a *authored, _ []string) error {
+		on, err := readPools(poolFiles)
+		if err != nil {
+			return err
+		}
+		findings, err := a.Validate(command.Context(), a.spiff, a.files, on)
+		if err != nil {
+			return err
+		}
+		return showFindings(command, a, findings, asJSON)
+	})
+	command.Flags().StringArrayVar(&poolFiles, "pool", nil, "pool `FILE` to render for; may be given several times")
+	command.Flags().BoolVar(&asJSON, "json", false, "print the findings as JSON")
+	return command
+}
+
+func showFindings(command *cobra.Command, a *authored, findings []releases.Finding, asJSON bool) error {
+	out := command.OutOrStdout()
+	errors := 0
+	table := newTable("level", "where", "what")
+	for _, f := range findings {
+		colour := yellow
+		if f.Level == "error" {
+			colour, errors = red, errors+1
+		}
+		table.add(cell{f.Level, colour}, text(f.Where), text(f.Message))
+	}
+	if asJSON {
+		if findings == nil {
+			findings = []releases.Finding{}
+		}
+		if err := writeJSON(out, findings); err != nil {
+			return err
+		}
+	} else {
+		if len(findings) > 0 {
+			if err := table.write(out, (&clientEnv{}).colourful(out)); err != nil {
+				return err
+			}
+		}
+		if errors == 0 {
+			command.Printf("%s is valid: %d plans, %d warnings\n", a.Ref(), len(a.Plans()), len(findings))
+		}
+	}
+	if errors > 0 {
+		return errShown
+	}
+	return nil
+}
+
+func newRenderCommand() *cobra.Command {
+	var plan, poolFile, params, format string
+	command := authoringCommand(&cobra.Command{
+		Use:   "render DIR|FILE --plan PLAN",
+		Short: "Show the manifest of a plan on a pool, offline",
+		Long: `Show what would be deployed for a plan, on a pool, with parameters. Secrets are
+redacted; with --format bosh they are ((references)) with variables:, and the
+manifest can be deployed with bosh deploy. A block of 2014 shows its v1 manifest.`,
+		Example: `  serviceforge render . --plan 3-servers --pool lab.yml --params '{"prefix":"/mine"}'
+  serviceforge render . --plan 3-servers --pool lab.yml --format bosh | bosh -d etcd-sample deploy -`,
+		Args: cobra.ExactArgs(1),
+	}, func(command *cobra.Command, a *authored, _ []string) error {
+		if format != "yaml" && format != "bosh" {
+			return serviceforge.Errorf(serviceforge.Invalid, "--format is yaml or bosh")
+		}
+		pool, err := poolOrLocal(poolFile)
+		if err != nil {
+			return err
+		}
+		in, err := a.Sample(plan, pool, []byte(params))
+		if err != nil {
+			return err
+		}
+		manifest, err := a.Offline(command.Context(), a.spiff, in, format == "bosh")
+		if err != nil {
+			return withDetail(err)
+		}
+		_, err = command.OutOrStdout().Write(manifest)
+		return err
+	})
+	command.Flags().StringVar(&plan, "plan", "", "`PLAN`, or SERVICE/PLAN")
+	command.Flags().StringVar(&poolFile, "pool", "", "pool `FILE` (default: the pool of serviceforge dev)")
+	command.Flags().StringVar(&params, "params", "", "parameters, as a `JSON` object")
+	command.Flags().StringVar(&format, "format", "yaml", "yaml, or bosh for a manifest to deploy by hand")
+	_ = command.MarkFlagRequired("plan")
+	return command
+}
+
+// withDetail shows an author the cause, which is theirs.
+func withDetail(err error) error {
+	return serviceforge.Wrap(err, serviceforge.CodeOf(err), "%s", serviceforge.DetailOf(err))
+}
+
+func poolOrLocal(name string) (pools.Pool, error) {
+	if name == "" {
+		return pools.Local()
+	}
+	read, err := readPools([]string{name})
+	if err != nil {
+		return pools.Pool{}, err
+	}
+	return read[0], nil
+}

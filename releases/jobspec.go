@@ -1,0 +1,120 @@
+package releases
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// jobSpec is a job's spec file, as much of it as validation reads.
+type jobSpec struct {
+	Name       string                  `yaml:"name"`
+	Properties map[string]propertySpec `yaml:"properties"`
+	Provides   []linkSpec              `yaml:"provides"`
+	Consumes   []linkSpec              `yaml:"consumes"`
+}
+
+type propertySpec struct {
+	Default any `yaml:"default"`
+}
+
+type linkSpec struct {
+	Name     string `yaml:"name"`
+	Type     string `yaml:"type"`
+	Optional bool   `yaml:"optional"`
+}
+
+// jobSpecs reads the specs of a service's BOSH releases, of their source or
+// tarballs, by release/job; and an empty one by release where it is known.
+func (v *validation) jobSpecs(s *service) map[string]*jobSpec {
+	out := map[string]*jobSpec{}
+	for _, b := range s.releases {
+		var specs []*jobSpec
+		switch {
+		case b.Source != "":
+			specs = v.sourceSpecs(b.Source)
+		case b.File != "":
+			specs = v.tarballSpecs(b)
+		}
+		for _, spec := range specs {
+			out[b.Name], out[b.Name+"/"+spec.Name] = &jobSpec{}, spec
+		}
+	}
+	return out
+}
+
+func (v *validation) sourceSpecs(source string) (out []*jobSpec) {
+	found, err := fs.Glob(v.files, path.Join(source, "jobs", "*", "spec"))
+	if err != nil {
+		return nil
+	}
+	for _, name := range found {
+		if text, err := readFile(v.files, name); err == nil {
+			out = v.keep(out, name, []byte(text))
+		}
+	}
+	return out
+}
+
+func (v *validation) keep(out []*jobSpec, name string, text []byte) []*jobSpec {
+	var spec jobSpec
+	if err := yaml.Unmarshal(text, &spec); err != nil {
+		v.add("error", name, "the job's spec cannot be read: %s", yamlReason(err))
+		return out
+	}
+	return append(out, &spec)
+}
+
+// tarballSpecs reads jobs/*.tgz of a BOSH release, and of each its job.MF.
+func (v *validation) tarballSpecs(b BOSHRelease) (out []*jobSpec) {
+	f, err := v.files.Open(b.File)
+	if err != nil {
+		v.add("error", "service.yml", "BOSH release %s: %s is missing", b.Name, b.File)
+		return nil
+	}
+	defer f.Close()
+	err = eachInTar(f, func(name string, in io.Reader) error {
+		if !strings.HasPrefix(name, "jobs/") {
+			return nil
+		}
+		return eachInTar(in, func(inner string, in io.Reader) error {
+			if inner != "job.MF" {
+				return nil
+			}
+			text, err := io.ReadAll(io.LimitReader(in, maxFile))
+			if err == nil {
+				out = v.keep(out, b.File+": "+name, text)
+			}
+			return err
+		})
+	})
+	if err != nil {
+		v.add("error", b.File, "the tarball cannot be read")
+	}
+	return out
+}
+
+func eachInTar(from io.Reader, visit func(name string, in io.Reader) error) error {
+	zip, err := gzip.NewReader(io.LimitReader(from, maxBOSH))
+	if err != nil {
+		return err
+	}
+	in := tar.NewReader(io.LimitReader(zip, 4*maxBOSH))
+	for {
+		header, err := in.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := visit(strings.TrimPrefix(header.Name, "./"), in); err != nil {
+			return err
+		}
+	}
+}
