@@ -141,6 +141,9 @@ func (a *App) strangerWait() time.Duration {
 // loadReleases reads the service releases and makes the catalog of them.
 func (a *App) loadReleases() error {
 	release, err := releases.Load(releases.Etcd())
+	if err == nil {
+		err = release.Runnable()
+	}
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 
@@ -104,9 +105,19 @@ func Load(files fs.FS) (*Release, error) {
 // Warnings are what is allowed, but hardly meant.
 func (r *Release) Warnings() []string { return r.warnings }
 
-// Pending are keys that are valid, but that this version does not act on yet:
-// a broker refuses a release that has some, as it would silently not do them.
-func (r *Release) Pending() []string { return r.pending }
+// Runnable refuses what a broker cannot offer: blocks of 2014, and keys that are
+// valid, but that this version would silently not act on. Errors: Unprocessable.
+func (r *Release) Runnable() error {
+	switch {
+	case r.legacy:
+		return serviceforge.Errorf(serviceforge.Unprocessable,
+			"the release %s is of 2014: no director takes its manifests any more; convert it with: serviceforge convert", r.Ref())
+	case len(r.pending) > 0:
+		return serviceforge.Errorf(serviceforge.Unprocessable,
+			"the release %s wants what this version does not do yet: %s", r.Ref(), strings.Join(r.pending, "; "))
+	}
+	return nil
+}
 
 // Ref returns "name/version".
 func (r *Release) Ref() string { return r.name + "/" + r.version }

@@ -30,8 +30,7 @@ func (r *Release) Manifest(ctx context.Context, spiff *Spiff, in Input) ([]byte,
 		return nil, err
 	}
 	if s.legacy {
-		return nil, serviceforge.Errorf(serviceforge.Unprocessable,
-			"the release %s is of 2014: no director takes its manifests any more; convert it with: serviceforge convert", r.Ref())
+		return nil, r.Runnable()
 	}
 	ops := slices.Concat(s.ops, p.ops)
 	w := work{

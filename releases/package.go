@@ -12,6 +12,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"slices"
 	"strings"
 
@@ -42,7 +43,13 @@ func BOSHSourceOf(files fs.FS, b BOSHRelease, program, sha256, version string) (
 	if version == "" {
 		version = b.Version
 	}
-	return BOSHSource{Name: b.Name, Version: version, Files: folder, Payload: PayloadOf(program, sha256)}, nil
+	payload := PayloadOf(program, sha256)
+	for file := range payload {
+		if _, err := fs.Stat(folder, "packages/"+path.Dir(file)+"/spec"); err != nil {
+			delete(payload, file) // another's release, which has no such package
+		}
+	}
+	return BOSHSource{Name: b.Name, Version: version, Files: folder, Payload: payload}, nil
 }
 
 // Package writes the service release in files as a tarball that can be
@@ -55,8 +62,11 @@ func Package(ctx context.Context, files fs.FS, program string, w io.Writer) erro
 	if err != nil {
 		return err
 	}
-	built := slices.ContainsFunc(r.BOSHReleases(), func(b BOSHRelease) bool { return b.Source != "" && b.File != "" })
-	if built {
+	holdsProgram := func(b BOSHRelease) bool {
+		source, err := BOSHSourceOf(files, b, program, "", "")
+		return err == nil && b.File != "" && len(source.Payload) > 0
+	}
+	if slices.ContainsFunc(r.BOSHReleases(), holdsProgram) {
 		if err := checkProgram(program); err != nil {
 			return err
 		}

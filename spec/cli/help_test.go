@@ -32,7 +32,7 @@ func TestHelpHasExamples(t *testing.T) {
 		}
 	}
 	look()
-	for name := range strings.FieldsSeq("dev demo serve env package validate render catalog create-service services service bind unbind delete-service") {
+	for name := range strings.FieldsSeq("dev demo serve env package validate render diff convert generate catalog create-service services service bind unbind delete-service") {
 		if !seen[name] {
 			t.Errorf("the help does not list %s", name)
 		}

@@ -1,0 +1,72 @@
+package cli_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/serviceforge/serviceforge/spec"
+)
+
+// TestAuthoring is an author's session: a new release is valid as generated,
+// packed, changed and compared; a mistake is found with its line.
+func TestAuthoring(t *testing.T) {
+	self, dir := spec.Self(t), t.TempDir()
+	run := func(args ...string) result {
+		out, errs, code := self.Run(t, args...)
+		r := result{strings.Join(args, " "), out, errs, code}
+		r.plain(t)
+		return r
+	}
+	kv, file := filepath.Join(dir, "kv"), filepath.Join(dir, "kv.tgz")
+	run("generate", "service", "kv", "--dir", kv).succeeds(t, "wrote")
+	if again := run("generate", "service", "kv", "--dir", kv); again.code == 0 || !strings.Contains(again.said, "is not empty") {
+		t.Errorf("over an existing one: %+v", again)
+	}
+	run("validate", kv).succeeds(t, "kv/1.0.0 is valid: 2 plans, 0 warnings")
+	run("package", kv, "-o", file).succeeds(t, "wrote")
+	run("validate", file).succeeds(t, "is valid")
+	shown := run("render", file, "--plan", "cluster", "--params", `{"greeting":"good day"}`)
+	shown.succeeds(t, `"greeting": "good day"`, `"password": "[redacted]"`, `"instances": 3`)
+	run("render", kv, "--plan", "small", "--format", "bosh").succeeds(t, `"password": "((password))"`, `"variables":`)
+	if refused := run("render", kv, "--plan", "small", "--params", `{"greeting":"((/x/y))"}`); refused.code == 0 || !strings.Contains(refused.said, `"((" is not allowed`) {
+		t.Errorf("a reference as a parameter: %+v", refused)
+	}
+
+	yml := filepath.Join(kv, "service.yml")
+	text, err := os.ReadFile(yml)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(changes ...string) {
+		if err := os.WriteFile(yml, []byte(strings.NewReplacer(changes...).Replace(string(text))), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("instances: 3", "instances: 5")
+	run("diff", file, kv).succeeds(t, "kv-dedicated/cluster:/instance_groups/kv/instances")
+	run("diff", file, file, "--json").succeeds(t, "[]")
+	write("name: kv, instances: 3", "name: vk, instances: 3")
+	bad := run("validate", kv, "--json")
+	var findings []struct{ Level, Where, Message string }
+	if err := json.Unmarshal([]byte(bad.out), &findings); err != nil || bad.code != 1 || len(findings) == 0 || !strings.HasPrefix(findings[0].Where, "service.yml line") &&
+		!strings.Contains(bad.out, "not found") {
+		t.Errorf("a dropped stub key: %+v, %v", bad, err)
+	}
+	write("  parameters:", "  paramters:")
+	if bad := run("validate", kv); bad.code != 1 || !strings.Contains(bad.said, `the key "paramters" is not known`) || !strings.Contains(bad.said, "line") {
+		t.Errorf("an unknown key: %+v", bad)
+	}
+}
+
+// TestConvert2014 writes a block of 2014 in the form of today.
+func TestConvert2014(t *testing.T) {
+	self, dir := spec.Self(t), t.TempDir()
+	old := filepath.Join("..", "..", "releases", "testdata", "v1")
+	out, errs, code := self.Run(t, "convert", old, filepath.Join(dir, "new"), "--network", filepath.Join(old, "pools", "warden.yml"), "--release", "kv=1")
+	result{"convert", out, errs, code}.succeeds(t, "static_ips are gone", "wrote")
+	out, errs, code = self.Run(t, "validate", filepath.Join(dir, "new"))
+	result{"validate", out, errs, code}.succeeds(t, "is valid: 10 plans")
+}
