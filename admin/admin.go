@@ -37,6 +37,8 @@ type Options struct {
 	Engine  *orchestrator.Engine
 	Store   *store.Store // for the operator tokens and the quotas
 	Catalog func() *catalog.Catalog
+	// Observe is told of every answer; nil = nobody. route is a pattern, "" = none.
+	Observe func(method, route string, status int, took time.Duration)
 	// Platform owns what operators create; "" = "cc".
 	Platform string
 	// Log gets one line per request and the causes of server errors; nil = discarded.
@@ -50,6 +52,7 @@ type API struct {
 	catalog  func() *catalog.Catalog
 	store    *store.Store
 	door     *door
+	observe  func(method, route string, status int, took time.Duration)
 	platform string
 	log      *slog.Logger
 	router   chi.Router
@@ -63,6 +66,9 @@ func New(o Options) *API {
 	}
 	if a.platform == "" {
 		a.platform = "cc"
+	}
+	if a.observe = o.Observe; a.observe == nil {
+		a.observe = func(string, string, int, time.Duration) {}
 	}
 	a.door = newDoor(o.Store, a.log.Warn)
 	r := chi.NewRouter()
@@ -100,6 +106,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	seen := &statusWriter{ResponseWriter: w}
 	r.URL.RawPath = r.URL.EscapedPath() // chi routes by it: ids stay escaped until idOf
 	a.router.ServeHTTP(seen, r.WithContext(context.WithValue(r.Context(), chi.RouteCtxKey, route)))
+	a.observe(r.Method, route.RoutePattern(), seen.status, time.Since(started))
 	a.log.LogAttrs(r.Context(), slog.LevelInfo, "request",
 		slog.String("method", r.Method), slog.String("route", route.RoutePattern()),
 		slog.Int("status", seen.status), slog.Duration("duration", time.Since(started)),
@@ -122,9 +129,6 @@ func (a *API) handle(route Route) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		who, err := a.door.enter(r.Context(), tokenOf(r), sourceOf(r))
 		if err != nil {
-			if serviceforge.CodeOf(err) == serviceforge.Unauthorized {
-				w.Header().Set("WWW-Authenticate", `Bearer realm="ServiceForge"`)
-			}
 			a.fail(w, r, err)
 			return
 		}
@@ -139,6 +143,21 @@ func (a *API) handle(route Route) http.HandlerFunc {
 		}
 		write(w, http.StatusOK, answer)
 	}
+}
+
+// Guard lets those through to next who show a token of at least a role.
+func (a *API) Guard(least serviceforge.Role, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		who, err := a.door.enter(r.Context(), tokenOf(r), sourceOf(r))
+		if err == nil {
+			err = (&request{caller: orchestrator.Caller{Actor: who.actor}, role: who.role}).needs(least)
+		}
+		if err != nil {
+			a.fail(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // tokenOf reads "Authorization: Bearer <token>" or "token <token>"; "" = none.
@@ -170,6 +189,9 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	if status >= http.StatusInternalServerError {
 		a.log.Error("an admin request failed", "status", status, "cause", serviceforge.DetailOf(err))
+	}
+	if status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="ServiceForge"`)
 	}
 	if after := retryAfter(err, status); after > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int((after+time.Second-1)/time.Second)))

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/pivotal-cf/brokerapi/v10"
@@ -41,6 +42,8 @@ type Options struct {
 	// Log gets one line per request and the causes of server errors; never
 	// bodies, parameters or credentials. nil = discarded.
 	Log *slog.Logger
+	// Observe is told of every answer; nil = nobody. route is a pattern, "" = none.
+	Observe func(method, route string, status int, took time.Duration)
 	// MaxBody is the largest request body in bytes; 0 = the constant MaxBody.
 	MaxBody int64
 }
@@ -55,6 +58,7 @@ type Broker struct {
 	requireAPIVersion bool
 	dashboardURL      func(string) string
 	log               *slog.Logger
+	observe           func(method, route string, status int, took time.Duration)
 	maxBody           int64
 
 	router chi.Router
@@ -70,6 +74,7 @@ func New(o Options) *Broker {
 		requireAPIVersion: o.RequireAPIVersion,
 		dashboardURL:      o.DashboardURL,
 		log:               o.Log,
+		observe:           o.Observe,
 		maxBody:           o.MaxBody,
 	}
 	if b.log == nil {

@@ -85,12 +85,15 @@ func (w *recorder) Write(content []byte) (int, error) {
 
 // logRequest writes the one line per request.
 func (b *Broker) logRequest(r *http.Request, c *call, route *chi.Context, took time.Duration) {
-	if !b.log.Enabled(r.Context(), slog.LevelInfo) {
-		return
-	}
 	pattern := route.RoutePattern()
 	if pattern == "" && r.URL.Path == catalogPath {
 		pattern = catalogPath
+	}
+	if b.observe != nil {
+		b.observe(r.Method, pattern, c.answer.status, took)
+	}
+	if !b.log.Enabled(r.Context(), slog.LevelInfo) {
+		return
 	}
 	attributes := []slog.Attr{
 		slog.String("method", r.Method),

@@ -50,6 +50,7 @@ type App struct {
 
 	files    []*config.File // read again when they change
 	ready    readiness
+	metrics  *metrics
 	draining atomic.Bool
 
 	onlyLocal   bool   // all pools are on the local director
@@ -64,7 +65,7 @@ type App struct {
 
 // New makes an App of valid settings; nothing is started.
 func New(c config.Config, p Parts, log *slog.Logger) *App {
-	return &App{config: c, parts: p, log: log, serverError: make(chan error, 1)}
+	return &App{config: c, parts: p, log: log, serverError: make(chan error, 1), metrics: newMetrics()}
 }
 
 // Start starts the parts in order; after an error everything that had been

@@ -52,7 +52,7 @@ func (a *App) openStore(ctx context.Context) error {
 		return err
 	}
 	a.store, err = store.Open(ctx, store.Options{
-		Client: client, Keys: keys, Log: a.log.With("part", "store"), Exclusive: a.etcd != nil, Lease: a.config.Engine.Lease, Limits: limits, LostKey: a.config.LostKey,
+		Client: client, Keys: keys, Log: a.log.With("part", "store"), Exclusive: a.etcd != nil, Lease: a.config.Engine.Lease, Limits: limits, LostKey: a.config.LostKey, Ended: a.metrics.ended,
 	})
 	if err != nil {
 		return err
@@ -188,7 +188,7 @@ func (a *App) loadPools() error {
 	a.directors = map[string]orchestrator.Director{}
 	for _, pool := range all {
 		d := pool.Director
-		client, err := bosh.New(bosh.Options{URL: d.URL, CA: d.CA, Username: d.Username, Password: d.Password, UAA: bosh.UAA(d.UAA)})
+		client, err := bosh.New(bosh.Options{URL: d.URL, CA: d.CA, Username: d.Username, Password: d.Password, UAA: bosh.UAA(d.UAA), Observe: a.metrics.asked(pool.Name)})
 		if err != nil {
 			return serviceforge.Wrap(err, serviceforge.Invalid, "pool %s: %s", pool.Name, serviceforge.MessageOf(err))
 		}
@@ -252,6 +252,7 @@ func (a *App) faces() (http.Handler, error) {
 	current := func() *catalog.Catalog { return a.catalog }
 	osb := broker.New(broker.Options{
 		Engine: a.engine, Catalog: current, RequireAPIVersion: a.config.Broker.RequireAPIVersion, RateLimit: a.config.Broker.RateLimit,
+		Observe:      a.metrics.answered,
 		DashboardURL: func(id string) string { return a.brokerURL + "/service_instances/" + url.PathEscape(id) },
 		Log:          a.log.With("part", "broker"),
 	})
@@ -260,17 +261,18 @@ func (a *App) faces() (http.Handler, error) {
 		return nil, err
 	}
 	pages := dashboard.New(dashboard.Options{Engine: a.engine, Authenticate: osb.Authenticate, Catalog: current, Log: a.log.With("part", "dashboard")})
-	operators := admin.New(admin.Options{Engine: a.engine, Catalog: current, Store: a.store, Platform: owner, Log: a.log.With("part", "admin")})
+	operators := admin.New(admin.Options{Engine: a.engine, Catalog: current, Store: a.store, Observe: a.metrics.answered, Platform: owner, Log: a.log.With("part", "admin")})
 	return serving(map[string]http.Handler{
 		dashboard.Prefix: pages,
 		admin.Prefix:     operators,
 		"/healthz":       http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) }),
 		"/readyz":        http.HandlerFunc(a.serveReady),
+		"/metrics":       operators.Guard(serviceforge.Viewer, a.metrics.handler(a.engine)),
 	}, osb), nil
 }
 
 // Faces are the paths below which something else than /v2 is served.
-var Faces = []string{dashboard.Prefix, admin.Prefix, "/healthz", "/readyz"}
+var Faces = []string{dashboard.Prefix, admin.Prefix, "/healthz", "/readyz", "/metrics"}
 
 // serving sends requests to the face of their path, or to osb.
 func serving(faces map[string]http.Handler, osb http.Handler) http.Handler {

@@ -99,6 +99,9 @@ func (s *Store) PutInstance(ctx context.Context, i *serviceforge.Instance, term 
 	if !answer.Succeeded {
 		return refused(i, answer)
 	}
+	if o := &i.Operation; o.Done() && (i.Stored.Operation != o.ID || i.Stored.Result == serviceforge.InProgress) {
+		s.ended(o.Kind, o.State)
+	}
 	s.wrote(ctx, i, answer, told)
 	return nil
 }
@@ -134,6 +137,7 @@ func (s *Store) BuryInstance(ctx context.Context, i *serviceforge.Instance, term
 		return serviceforge.Errorf(serviceforge.Conflict, "service instance %q was changed meanwhile", i.ID)
 	}
 	s.view.remove(i.ID, answer.Header.Revision)
+	s.ended(i.Operation.Kind, serviceforge.Succeeded)
 	return nil
 }
 

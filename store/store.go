@@ -71,6 +71,8 @@ type Options struct {
 	Lease time.Duration
 	// Limits are put in force while this replica leads. See KeepQuotas.
 	Limits []serviceforge.Limit
+	// Ended is told of every operation on an instance that this replica ends; nil = nobody.
+	Ended func(serviceforge.Kind, serviceforge.OperationState)
 	// LostKey is the id of a key that nobody has any more: if it is the one in
 	// use, the newest of Keys takes its place. What it sealed stays closed.
 	LostKey string
@@ -87,6 +89,7 @@ type Store struct {
 	leaseLife time.Duration
 	brokerID  string
 	view      *view
+	ended     func(serviceforge.Kind, serviceforge.OperationState)
 
 	limits  []string // configured, as Limit's String, sorted
 	quotas  *quotas
@@ -104,6 +107,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	slices.Sort(s.limits)
 	s.quotas, s.counted = newQuotas(len(s.limits) > 0), make(chan *change, maxTogether)
+	if s.ended = o.Ended; s.ended == nil {
+		s.ended = func(serviceforge.Kind, serviceforge.OperationState) {}
+	}
 	if s.leaseLife == 0 {
 		s.leaseLife = DefaultLease
 	}

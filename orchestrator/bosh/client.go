@@ -32,6 +32,8 @@ type Options struct {
 	Password serviceforge.Secret
 	UAA      UAA              // with a Client, it is used instead of the username
 	Now      func() time.Time // nil = time.Now
+	// Observe is told of every answer of the director; status 0 = none came. nil = nobody.
+	Observe func(method string, status int, took time.Duration)
 }
 
 // Client talks to one director. It is safe for concurrent use.
@@ -39,6 +41,7 @@ type Client struct {
 	endpoint string
 	login    login
 	http     *http.Client
+	observe  func(method string, status int, took time.Duration)
 	quiet    boshlog.Logger // bosh-cli's debug log dumps bodies: it gets none
 }
 
@@ -48,7 +51,10 @@ func New(o Options) (*Client, error) {
 	if err != nil || u.Scheme != "https" || u.Host == "" {
 		return nil, serviceforge.Wrap(err, serviceforge.Invalid, "the director's URL must look like https://host:25555")
 	}
-	c := &Client{endpoint: "https://" + u.Host, quiet: boshlog.NewLogger(boshlog.LevelNone)}
+	c := &Client{endpoint: "https://" + u.Host, quiet: boshlog.NewLogger(boshlog.LevelNone), observe: o.Observe}
+	if c.observe == nil {
+		c.observe = func(string, int, time.Duration) {}
+	}
 	if c.http, err = newHTTP(o.CA, "director "+u.Host); err != nil {
 		return nil, err
 	}

@@ -33,11 +33,14 @@ func (t *transport) Do(request *http.Request) (*http.Response, error) {
 	if t.wait > 0 {
 		request.Header.Set("Prefer", fmt.Sprintf("wait=%d", int(t.wait.Seconds())))
 	}
+	began := time.Now()
 	response, err := t.enter(request)
 	if err != nil {
+		t.client.observe(request.Method, 0, time.Since(began))
 		return nil, err
 	}
 	t.status = response.StatusCode
+	t.client.observe(request.Method, t.status, time.Since(began))
 	if response.StatusCode == http.StatusFound {
 		return taskOf(response)
 	}

@@ -29,6 +29,7 @@ const (
 // matrix says for every route which authorities may use it.
 var matrix = map[string]string{
 	"GET /healthz":                anybody,
+	"GET /metrics":                viewers,
 	"GET /readyz":                 anybody,
 	"GET /service_instances/{id}": platforms,
 
@@ -53,6 +54,7 @@ var matrix = map[string]string{
 	"DELETE /admin/v1/orphans/{deployment}":                    operators,
 	"GET /admin/v1/instances":                                  viewers,
 	"PUT /admin/v1/instances/{instance}":                       operators,
+	"PATCH /admin/v1/instances/{instance}":                     operators,
 	"GET /admin/v1/instances/{instance}":                       viewers,
 	"DELETE /admin/v1/instances/{instance}":                    operators,
 	"GET /admin/v1/instances/{instance}/operation":             viewers,
