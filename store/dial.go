@@ -1,8 +1,10 @@
 package store
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"os"
 	"time"
 
@@ -21,8 +23,8 @@ type Cluster struct {
 	Password      serviceforge.Secret
 }
 
-// Dial makes a client of an external cluster; it connects when it is used.
-// Errors: Invalid.
+// Dial makes a client of an external cluster; it connects when it is used, but
+// a user logs in at once. Errors: Invalid, Unavailable (nobody answers the login).
 func Dial(c Cluster) (*Client, error) {
 	config := clientv3.Config{
 		Endpoints: c.Endpoints, Username: c.Username, Password: c.Password.Reveal(), DialTimeout: requestTimeout,
@@ -35,6 +37,9 @@ func Dial(c Cluster) (*Client, error) {
 		}
 	}
 	client, err := clientv3.New(config)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, serviceforge.Wrap(err, serviceforge.Unavailable, "the etcd cluster %v does not answer", c.Endpoints)
+	}
 	if err != nil {
 		return nil, serviceforge.Wrap(err, serviceforge.Invalid, "the etcd cluster %v cannot be used: %v", c.Endpoints, err)
 	}
