@@ -43,7 +43,7 @@ func (c *cluster) begin(t *testing.T, name string, n int) *load {
 	return l
 }
 
-// end lets every platform finish what it began, and says that nothing is left,
+// end lets every platform finish what it began, now that the fault is over, and says that nothing is left,
 // nothing was lost, and nobody was lied to.
 func (l *load) end() {
 	l.t.Helper()
