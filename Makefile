@@ -21,7 +21,7 @@ quick:
 lint:
 	golangci-lint run
 
-# Four minutes; BENCH=-short takes about two. FIGURE=Figures/create takes one.
+# Five minutes; BENCH=-short takes about two. FIGURE=Figures/create takes one.
 bench:
 	go test -run '^$$' -bench '$(or $(FIGURE),Figures)' -benchtime 1x -timeout 15m $(BENCH) ./spec/bench
 

@@ -31,7 +31,7 @@ var children = map[string]func(args []string) int{
 type child struct {
 	Address string // of the face under load
 	Control string // URL
-	b       *testing.B
+	b       testing.TB
 	command *exec.Cmd
 	stdin   io.Closer
 	stop    func()
@@ -39,7 +39,7 @@ type child struct {
 
 // start starts a child and waits until it says that it is ready. ready is the
 // time from the start of the process.
-func start(b *testing.B, args ...string) (c *child, ready time.Duration) {
+func start(b testing.TB, args ...string) (c *child, ready time.Duration) {
 	b.Helper()
 	program, err := filepath.Abs(os.Args[0])
 	must(b, err)
@@ -160,7 +160,7 @@ func (c *child) anon() float64 {
 	return 0
 }
 
-func must(b *testing.B, err error) {
+func must(b testing.TB, err error) {
 	b.Helper()
 	if err != nil {
 		b.Fatal(err)

@@ -7,6 +7,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -21,20 +24,59 @@ const (
 	plainPlan    = "plain-plan"
 )
 
-// takeCalls counts the director's calls.
-func takeCalls(b *testing.B, t *table) {
-	const n = 500
-	ours, _ := start(b, "__ours", "-state", b.TempDir(), "-plain", "-in-flight", "1000")
+// TestCounts takes the counts at a reduced size, for CI: they hold on any
+// machine. The times of `make bench` do not.
+func TestCounts(t *testing.T) {
+	for name, take := range map[string]func(testing.TB, *table){
+		"calls":       func(t testing.TB, figures *table) { countCalls(t, figures, 1, 60) },
+		"directors":   func(t testing.TB, figures *table) { countCalls(t, figures, 5, 50) },
+		"connections": func(t testing.TB, figures *table) { countConnections(t, figures) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var figures table
+			take(t, &figures)
+			var text strings.Builder
+			if !figures.print(&text) {
+				t.Errorf("a count is above its limit\n%s", &text)
+			}
+		})
+	}
+}
+
+// takeCalls counts the calls to a director.
+func takeCalls(b *testing.B, t *table) { countCalls(b, t, 1, 500) }
+
+// takeScale counts them with very many in flight, and with many directors.
+func takeScale(b *testing.B, t *table) {
+	many := 5000
+	if testing.Short() {
+		many = 1000
+	}
+	countCalls(b, t, 1, many)
+	countCalls(b, t, 50, 1000)
+}
+
+// countCalls counts the calls to directors that have n tasks in flight, together.
+func countCalls(b testing.TB, t *table, directors, n int) {
+	ours, _ := start(b, "__ours", "-state", b.TempDir(), "-plain", "-in-flight", strconv.Itoa(n), "-directors", strconv.Itoa(directors))
 	orders := &load{address: ours.Address, request: put(plainService, plainPlan, "call-"), want: http.StatusAccepted}
+	begin := time.Now()
 	for orders.sent < n {
-		must(b, orders.one())
+		_, err := orders.run(10, 0)
+		must(b, err)
 	}
 	until(b, "all are in flight", func() bool { return ours.calls()["Deploy"] == n })
-	before := watching(ours.calls())
+	of := fmt.Sprintf("%d in flight", n)
+	if directors > 1 {
+		of += fmt.Sprintf(" at %d directors", directors)
+	}
+	t.note(of+": from the first order to the last post", duration(time.Since(begin).Seconds()))
+	before := ours.watching()
 	pass(10 * time.Second)
-	t.count(fmt.Sprintf("director calls in 10 s with %d in flight", n), float64(watching(ours.calls())-before), 10)
+	t.count("calls to a director in 10 s, "+of, float64(slices.Max(less(ours.watching(), before))), 10)
 
 	ours.ask("/turn?latency=0s&duration=0s", nil)
+	begin = time.Now()
 	until(b, "all are made", func() bool {
 		var states map[serviceforge.OperationState]int
 		ours.ask("/states", &states)
@@ -43,20 +85,54 @@ func takeCalls(b *testing.B, t *table) {
 		}
 		return states[serviceforge.Succeeded] == n
 	})
+	t.note(of+": from the tasks' ends to the last instance that runs", duration(time.Since(begin).Seconds()))
 	calls := ours.calls()
-	t.count("director calls per provision, beside the watching of tasks", float64(sum(calls)-watching(calls))/n, 3)
+	t.count("calls per provision beside the watching of tasks, "+of, float64(sum(calls)-watching(calls))/float64(n), 3)
 	pass(3 * time.Second)
-	t.count("director calls in 3 s while nothing is in flight", float64(sum(ours.calls())-sum(calls)), 0)
+	t.count("calls in 3 s, nothing in flight", float64(sum(ours.calls())-sum(calls)), 0)
 
 	calls = ours.calls()
 	binds := &load{address: ours.Address, request: binding(), want: http.StatusCreated}
-	for binds.sent < n/5 {
+	for binds.sent < min(n/5, 100) {
 		must(b, binds.one())
 	}
 	polls := &load{address: ours.Address, request: get("/v2/service_instances/call-1/last_operation"), want: http.StatusOK}
 	_, err := polls.run(4, 200*time.Millisecond)
 	must(b, err)
-	t.count("director calls of 100 binds, and of polls of what has ended", float64(sum(ours.calls())-sum(calls)), 0)
+	t.count("calls of binds, and of polls of what has ended", float64(sum(ours.calls())-sum(calls)), 0)
+}
+
+// takeSlots measures how a pool's slots are filled: at first, and whenever one
+// becomes free.
+func takeSlots(b *testing.B, t *table) {
+	const n, slots, task = 300, 20, 4 * time.Second
+	ours, _ := start(b, "__ours", "-state", b.TempDir(), "-plain", "-in-flight", strconv.Itoa(slots), "-duration", task.String())
+	orders := &load{address: ours.Address, request: put(plainService, plainPlan, "call-"), want: http.StatusAccepted}
+	for orders.sent < n {
+		_, err := orders.run(10, 0)
+		must(b, err)
+	}
+	begin := time.Now()
+	until(b, "the slots are filled", func() bool { return ours.calls()["Deploy"] >= slots })
+	t.add(row{figure: fmt.Sprintf("%d slots filled after %d accepts", slots, n), ours: duration(time.Since(begin).Seconds()), target: "≤ 2 s",
+		verdict: limit{most: 2}.verdict(max(0.001, time.Since(begin).Seconds()))})
+	const rounds = 4
+	until(b, "slots are filled again", func() bool { return ours.calls()["Deploy"] >= (1+rounds)*slots })
+	gap := (time.Since(begin) - rounds*task).Seconds() / rounds
+	t.add(row{figure: "from a task's end to the next post, mean", ours: duration(gap), target: "≤ 1 tick (1 s)", verdict: limit{most: 1}.verdict(gap)})
+}
+
+// watching are the calls to each director that watch tasks, so far.
+func (c *child) watching() (each []int) {
+	c.ask("/watching", &each)
+	return each
+}
+
+func less(now, before []int) []int {
+	for n := range now {
+		now[n] -= before[n]
+	}
+	return now
 }
 
 // one sends one request.
@@ -85,7 +161,7 @@ func sum(calls map[string]int) (n int) {
 func watching(calls map[string]int) int { return calls["Tasks"] + calls["Task"] + calls["Events"] }
 
 // until waits for what can be asked.
-func until(b *testing.B, what string, holds func() bool) {
+func until(b testing.TB, what string, holds func() bool) {
 	b.Helper()
 	for begin := time.Now(); !holds(); pass(50 * time.Millisecond) {
 		if time.Since(begin) > 2*time.Minute {
@@ -95,7 +171,9 @@ func until(b *testing.B, what string, holds func() bool) {
 }
 
 // takeConnections counts TLS connections of the client of directors.
-func takeConnections(b *testing.B, t *table) {
+func takeConnections(b *testing.B, t *table) { countConnections(b, t) }
+
+func countConnections(b testing.TB, t *table) {
 	var opened atomic.Int64
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		pass(2 * time.Millisecond)

@@ -48,6 +48,8 @@ func BenchmarkFigures(b *testing.B) {
 		{"busy", takeBusy},
 		{"hung", takeHung},
 		{"calls", takeCalls},
+		{"slots", takeSlots},
+		{"scale", takeScale},
 		{"syncs", takeSyncs},
 		{"replicas", takeReplicas},
 		{"connections", takeConnections},

@@ -40,7 +40,8 @@ type ours struct {
 	etcd     *store.Client
 	etcdURL  string
 	catalog  *catalog.Catalog
-	director *director
+	director *director   // of the first pool
+	all      []*director // of all pools
 
 	mu   sync.Mutex
 	stop func() // of the running engine; nil = none runs
@@ -48,7 +49,7 @@ type ours struct {
 
 // oursMain runs ours.
 func oursMain(args []string) int {
-	o := &ours{director: newDirector()}
+	o := &ours{}
 	flags := flag.NewFlagSet("ours", flag.ContinueOnError)
 	state := flags.String("state", "", "folder")
 	latency := flags.Duration("latency", 0, "of a director call")
@@ -56,6 +57,7 @@ func oursMain(args []string) int {
 	hang := flags.Bool("hang", false, "the director answers nothing")
 	plainToo := flags.Bool("plain", false, "also offer a service that needs no users")
 	slots := flags.Int("in-flight", 0, "tasks at a time (0 = as the local pool)")
+	count := flags.Int("directors", 1, "pools, each with a director of its own")
 	engine := flags.Bool("engine", true, "run the engine")
 	flags.StringVar(&o.etcdURL, "etcd", "", "URL of an etcd outside (default: built in)")
 	limits := flags.String("limits", "", "quotas; they are put in force before it is ready")
@@ -63,7 +65,11 @@ func oursMain(args []string) int {
 		return 2
 	}
 	defer profile()()
-	o.director.turn(*latency, *duration, *hang)
+	for range *count {
+		o.all = append(o.all, newDirector())
+		o.all[len(o.all)-1].turn(*latency, *duration, *hang)
+	}
+	o.director = o.all[0]
 	stop, err := o.open(*state, *plainToo, *slots, *limits)
 	defer stop()
 	if err != nil {
@@ -148,8 +154,16 @@ func (o *ours) open(state string, plainToo bool, slots int, quotas string) (stop
 	if slots > 0 {
 		pool.MaxInFlight = slots
 	}
-	options.Directors[pool.Name] = o.director
-	if options.Pools, err = pools.NewSet(pool); err != nil {
+	var every []pools.Pool
+	for n, director := range o.all {
+		another := pool
+		if n > 0 {
+			another.Name += "-" + strconv.Itoa(n+1)
+		}
+		options.Directors[another.Name] = director
+		every = append(every, another)
+	}
+	if options.Pools, err = pools.NewSet(every...); err != nil {
 		return stop, err
 	}
 	program, err := filepath.Abs(os.Args[0])
@@ -237,7 +251,22 @@ func (o *ours) control() http.Handler {
 			_ = json.NewEncoder(w).Encode(answer)
 		})
 	}
-	handle("/calls", func(*http.Request) (any, error) { return o.director.counts(), nil })
+	handle("/calls", func(*http.Request) (any, error) {
+		all := map[string]int{}
+		for _, d := range o.all {
+			for call, n := range d.counts() {
+				all[call] += n
+			}
+		}
+		return all, nil
+	})
+	handle("/watching", func(*http.Request) (any, error) {
+		var each []int
+		for _, d := range o.all {
+			each = append(each, watching(d.counts()))
+		}
+		return each, nil
+	})
 	handle("/syncs", func(*http.Request) (any, error) { return syncsOf(o.etcdURL) })
 	handle("/record", func(r *http.Request) (any, error) { return o.record(r.Context()) })
 	handle("/states", func(*http.Request) (any, error) {
@@ -255,7 +284,9 @@ func (o *ours) control() http.Handler {
 			return nil, err
 		}
 		duration, err := time.ParseDuration(r.FormValue("duration"))
-		o.director.turn(latency, duration, false)
+		for _, d := range o.all {
+			d.turn(latency, duration, false)
+		}
 		return nil, err
 	})
 	handle("/load", func(r *http.Request) (any, error) {
