@@ -46,14 +46,19 @@ var promises = []promise{
 	{"curl -XGET -u cc:secret http://localhost:5000/service_instances/my-etdc-server", answers("state", "service_instance_id")},
 	{"curl -XPATCH", answers("operation")},
 	{"curl -XGET -u cc:secret http://localhost:5000/v2/service_instances/my-etdc-server/last_operation", answers("state")},
+	{"curl -XPUT -u cc:secret -d '{\"service_id\"", answers("operation")},
+	{"curl -u cc:secret http://localhost:5000/v2/service_instances/my-etdc-server/service_bindings/app/last_operation", answers("state")},
+	{"curl -u cc:secret http://localhost:5000/v2/service_instances/my-etdc-server/service_bindings/app", answers("credentials", "endpoints")},
+	{"curl -XPUT -u cc:secret -d '{\"predecessor", answers("credentials", "endpoints")},
 	{"curl -XDELETE", answers()},
 }
 
 // until says what a reader waits for, by how the prose before a block begins:
 // the last command of the block before is run again until it says so.
 var until = map[string]string{
-	"When its `state` is `running`": `"state": ?"running"`,
-	"The server becomes three":      `"state": ?"succeeded"`,
+	"When its `state` is `running`":   `"state": ?"running"`,
+	"The server becomes three":        `"state": ?"succeeded"`,
+	"When its `state` is `succeeded`": `"state": ?"succeeded"`,
 }
 
 // has wants all words in the output.

@@ -15,6 +15,7 @@ import (
 // TestBadInput is issue 2, "Bad input": a clear JSON error with the status of
 // OSB or, where an id is legal, it works; nothing else is stored or deployed.
 func TestBadInput(t *testing.T) {
+	t.Parallel()
 	p := startBroker(t, true)
 	long := strings.Repeat("x", 255)
 	var rows []row

@@ -89,6 +89,7 @@ func (p *platform) likeCurl(t *testing.T, words []string) (int, map[string]any) 
 
 // TestCommandsOf2014 runs the session of the old README.
 func TestCommandsOf2014(t *testing.T) {
+	t.Parallel()
 	p := startBroker(t, false)
 	if status, catalog := p.curl(t, curlCatalog); status != 200 || catalog["services"] == nil {
 		t.Fatalf("catalog: %d %v", status, catalog)

@@ -45,6 +45,7 @@ func says(code, description string) func(*testing.T, answer) {
 
 // TestConformance walks one instance through its life before a strict broker.
 func TestConformance(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	p := startBroker(t, true)
 	p.table(t, nothingThere)
 	p.table(t, refusedOrders)
@@ -110,20 +111,26 @@ func update(t *testing.T, p *platform) {
 // time, as often as it likes.
 func orphans(t *testing.T, p *platform) {
 	const orphan = "/service_instances/orphan"
-	for name, hold := range map[string]bool{"before it began": true, "while it is made": false} {
-		resume := func() {}
-		if hold {
-			resume = p.pause(t)
-		}
-		p.row(t, row{method: "PUT", path: orphan + async, body: order(), status: 202})
-		first := p.same(t, row{"197,208,209", "deleted " + name, "DELETE", orphan + async + "&" + which, "", nil, 202, nil})
-		p.row(t, row{"78,205", "ordered again", "PUT", orphan + async, order(), nil, 422, says("ConcurrencyError", concurrency)})
-		resume()
-		if last := p.finished(t, "orphan", first); last.string("state") != "succeeded" {
-			t.Errorf("%s: %s", name, last.text)
+	ended := func(operation string) {
+		t.Helper()
+		if last := p.finished(t, "orphan", operation); last.string("state") != "succeeded" {
+			t.Errorf("%s", last.text)
 		}
 		p.row(t, row{method: "DELETE", path: orphan + async + "&" + which, status: 410})
 	}
+	resume := p.pause(t)
+	p.row(t, row{method: "PUT", path: orphan + async, body: order(), status: 202})
+	operation := p.same(t, row{"197,208,209", "deleted before it is made", "DELETE", orphan + async + "&" + which, "", nil, 202, nil})
+	p.table(t, []row{{"78,205", "ordered while it is deleted", "PUT", orphan + async, order(), nil, 422, says("ConcurrencyError", concurrency)}})
+	resume()
+	ended(operation)
+
+	p.row(t, row{method: "PUT", path: orphan + async, body: order(), status: 202})
+	eventually(t, "the director is at work", func() bool {
+		return strings.Contains(p.serviceforge(t, "services", "--json"), `"deploying"`)
+	})
+	p.table(t, []row{{"197,208,209", "deleted while it is made", "DELETE", orphan + async + "&" + which, "", nil, 202, nil}})
+	ended("")
 }
 
 // recorded looks into the history, which shows identities as they were sent.
