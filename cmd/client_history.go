@@ -32,8 +32,11 @@ func newHistoryCommand(env *clientEnv) *cobra.Command {
 	})
 }
 
-// happened is "bind my-app" or "provision failed".
+// happened is "bind my-app", "bind my-app failed" or "provision failed".
 func happened(c *admin.Change) string {
+	if c.Binding != "" && c.Result == serviceforge.Failed {
+		return c.What + " " + c.Binding + " failed"
+	}
 	if c.Binding != "" {
 		return c.What + " " + c.Binding
 	}
