@@ -33,6 +33,21 @@ func TestBombsEndTheChildOnly(t *testing.T) {
 	}
 }
 
+// TestProcessorTimeEndsTheChild waits for nothing but the child's own limit of
+// five seconds of processor time.
+func TestProcessorTimeEndsTheChild(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes five seconds of a processor")
+	}
+	slow := "f: (( |x|->x == 0 ? 0 :_(x - 1) + _(x - 1) ))\nv: (( .f(40) ))"
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	_, err := load(t, small(slow)).Manifest(ctx, renderer(t), smallInput(t, ""))
+	if serviceforge.CodeOf(err) != serviceforge.Internal || !strings.Contains(serviceforge.DetailOf(err), "spiff ended without a result") {
+		t.Errorf("got %v", serviceforge.DetailOf(orNone(err)))
+	}
+}
+
 func TestContextKillsTheChild(t *testing.T) {
 	slow := "f: (( |x|->x == 0 ? 0 :_(x - 1) + _(x - 1) ))\nv: (( .f(40) ))"
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)

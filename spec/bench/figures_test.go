@@ -42,6 +42,7 @@ func BenchmarkFigures(b *testing.B) {
 		take func(*testing.B, *table)
 	}{
 		{"disk", takeDisk},
+		{"render", takeRender},
 		{"create", takeCreate},
 		{"http", takeHTTP},
 		{"accept", takeAccept},
