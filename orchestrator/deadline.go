@@ -60,7 +60,11 @@ func (l *leader) overdue(i *serviceforge.Instance) bool { return l.timeLeft(i) <
 
 // untilDue waits for news, and for the operation's time to be over.
 func (l *leader) untilDue(i *serviceforge.Instance) next {
-	return later(min(max(l.timeLeft(i), closest), farthest))
+	left := l.timeLeft(i)
+	if p := l.pollers[i.Pool]; p != nil {
+		p.dueAt(i.ID, l.Now().Add(left))
+	}
+	return later(min(max(left, closest), farthest))
 }
 
 // inLine waits for the operation's turn: as long as the platform polls, and

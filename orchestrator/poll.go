@@ -31,12 +31,13 @@ type poller struct {
 	restored store.Told    // what was told last, by whichever leader
 
 	mu       sync.Mutex
-	inFlight map[string]flight // by instance: who holds one of the pool's slots
-	line     *line             // instances that wait for a slot
-	took     durations         // of tasks
-	expected map[int]string    // unfinished task -> instance
-	live     map[int]Task      // what the last list said of them
-	results  map[int]outcome   // ended tasks nobody has asked for yet
+	inFlight map[string]flight    // by instance: who holds one of the pool's slots
+	line     *line                // instances that wait for a slot
+	took     durations            // of tasks
+	expected map[int]string       // unfinished task -> instance
+	due      map[string]time.Time // instance -> when the time of its operation is over
+	live     map[int]Task         // what the last list said of them
+	results  map[int]outcome      // ended tasks nobody has asked for yet
 }
 
 // outcome is what became of an ended task.
@@ -49,7 +50,7 @@ type outcome struct {
 func newPoller(l *leader, pool pools.Pool, d Director) *poller {
 	p := &poller{
 		leader: l, pool: pool, wake: make(chan struct{}, 1), news: make(chan struct{}, 1), looks: make(chan look),
-		inFlight: map[string]flight{}, line: newLine(), took: durations{}, expected: map[int]string{}, live: map[int]Task{}, results: map[int]outcome{},
+		inFlight: map[string]flight{}, line: newLine(), took: durations{}, expected: map[int]string{}, due: map[string]time.Time{}, live: map[int]Task{}, results: map[int]outcome{},
 	}
 	p.breaker = newBreaker(l.Now, p.turned)
 	if d != nil {
@@ -208,6 +209,9 @@ func (p *poller) poll(ctx context.Context, expected []int) error {
 		}
 	}
 	p.mu.Lock()
+	for id, task := range listed {
+		p.heard(id, task)
+	}
 	p.live = listed
 	p.mu.Unlock()
 	if len(ended) == 0 {
@@ -217,6 +221,27 @@ func (p *poller) poll(ctx context.Context, expected []int) error {
 		return err
 	}
 	return p.harvest(ctx, ended)
+}
+
+// heard has the owner of a running task look at it when it is not what it was
+// (it may be somebody else's now), or when its time is over. p.mu is held.
+func (p *poller) heard(id int, task Task) {
+	instance, ours := p.expected[id]
+	if !ours {
+		return
+	}
+	at, limited := p.due[instance]
+	over := limited && !p.leader.Now().Before(at)
+	if before := p.live[id]; over || before.ContextID != task.ContextID || before.State != task.State {
+		p.leader.queue.add(instance)
+	}
+}
+
+// dueAt notes when the time of an instance's operation is over.
+func (p *poller) dueAt(instance string, at time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.due[instance] = at
 }
 
 // lookUp asks for one task and takes what has become of it.
@@ -230,6 +255,7 @@ func (p *poller) lookUp(ctx context.Context, id int, hold time.Duration) error {
 	case err == nil && task.running():
 		p.mu.Lock()
 		defer p.mu.Unlock()
+		p.heard(id, task)
 		p.live[id] = task
 		return nil
 	}

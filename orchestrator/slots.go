@@ -123,6 +123,7 @@ func (p *poller) release(id string, over bool) {
 	delete(p.inFlight, id)
 	if over {
 		p.line.leave(id)
+		delete(p.due, id)
 		p.breaker.over(id)
 		for task, owner := range p.expected {
 			if owner == id {
