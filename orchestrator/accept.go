@@ -123,27 +123,40 @@ func (e *Engine) repeated(r ProvisionRequest, wish, existing *serviceforge.Insta
 }
 
 func (e *Engine) deprovision(ctx context.Context, r DeprovisionRequest) (Accepted, error) {
-	for {
-		i, err := e.visible(ctx, r.Caller, r.InstanceID)
-		if serviceforge.CodeOf(err) == serviceforge.NotFound {
-			return Accepted{}, serviceforge.Wrap(err, serviceforge.Gone, "there is no service instance %q", r.InstanceID)
+	answer, err := e.change(ctx, r.Caller, r.InstanceID, func(i *serviceforge.Instance) (settled bool, err error) {
+		if err := sameService(i, r.ServiceID, r.PlanID); err != nil {
+			return false, err
 		}
+		if !r.AcceptsIncomplete {
+			return false, asyncRequired()
+		}
+		if i.Busy() && i.Operation.Kind == serviceforge.Deprovision {
+			return true, nil
+		}
+		e.takeOver(i, r.Caller)
+		return false, nil
+	})
+	if serviceforge.CodeOf(err) == serviceforge.NotFound {
+		return Accepted{}, serviceforge.Wrap(err, serviceforge.Gone, "there is no service instance %q", r.InstanceID)
+	}
+	return answer, err
+}
+
+// change reads an instance that the caller may see and stores what wish makes
+// of it, unless it is settled: there is nothing to store. Where somebody wrote
+// meanwhile it looks again.
+func (e *Engine) change(ctx context.Context, c Caller, id string, wish func(*serviceforge.Instance) (settled bool, err error)) (Accepted, error) {
+	for {
+		i, err := e.visible(ctx, c, id)
 		if err != nil {
 			return Accepted{}, err
 		}
-		if err := sameService(&i, r.ServiceID, r.PlanID); err != nil {
-			return Accepted{}, err
-		}
-		if !r.AcceptsIncomplete {
-			return Accepted{}, asyncRequired()
-		}
-		if i.Busy() && i.Operation.Kind == serviceforge.Deprovision {
-			return accepted(&i), nil
-		}
-		e.takeOver(&i, r.Caller)
-		err = e.Store.PutInstance(ctx, &i, 0)
-		if serviceforge.CodeOf(err) == serviceforge.Conflict {
-			continue // the engine took a step meanwhile: look again
+		settled, err := wish(&i)
+		if err == nil && !settled {
+			err = e.Store.PutInstance(ctx, &i, 0)
+			if serviceforge.CodeOf(err) == serviceforge.Conflict {
+				continue
+			}
 		}
 		if err != nil {
 			return Accepted{}, err

@@ -17,7 +17,9 @@ const maxCreateFailures = 2
 // answerPause is the pause between looks at a service that is just starting.
 const answerPause = 20 * time.Millisecond
 
-func (l *leader) createStep(ctx context.Context, i *serviceforge.Instance) (next, error) {
+// deployStep moves a provision on, and an update, which begins where a provision
+// has its pool.
+func (l *leader) deployStep(ctx context.Context, i *serviceforge.Instance) (next, error) {
 	switch i.Operation.Step {
 	case serviceforge.Accepted:
 		return l.place(ctx, i)

@@ -72,14 +72,12 @@ func (l *leader) step(ctx context.Context, i *serviceforge.Instance) (next, erro
 		return goOn, err
 	}
 	switch i.Operation.Kind {
-	case serviceforge.Provision:
-		return l.createStep(ctx, i)
+	case serviceforge.Provision, serviceforge.Update:
+		return l.deployStep(ctx, i)
 	case serviceforge.Deprovision:
 		return l.deleteStep(ctx, i)
 	case serviceforge.Repair:
 		return l.verifyStep(ctx, i)
-	case serviceforge.Update:
-		return l.updateStep(ctx, i)
 	}
 	return goOn, serviceforge.Errorf(serviceforge.Internal, "operation %q is unknown", i.Operation.Kind)
 }

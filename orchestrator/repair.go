@@ -18,27 +18,13 @@ const verifyAttempts = 3
 // and service are there, and learns its addresses again. It is for operators.
 // Errors: NotFound, Busy (an operation runs), Unavailable.
 func (e *Engine) Repair(ctx context.Context, c Caller, instanceID string) (Accepted, error) {
-	for {
-		i, err := e.visible(ctx, c, instanceID)
-		if err != nil {
-			return Accepted{}, err
-		}
+	return e.change(ctx, c, instanceID, func(i *serviceforge.Instance) (settled bool, err error) {
 		if i.Busy() {
-			return Accepted{}, serviceforge.Errorf(serviceforge.Busy,
+			return false, serviceforge.Errorf(serviceforge.Busy,
 				"the %s of service instance %q is in progress: `serviceforge explain` tells what it waits for", i.Operation.Kind, i.ID)
 		}
-		if err := e.anew(&i, c); err != nil {
-			return Accepted{}, err
-		}
-		err = e.Store.PutInstance(ctx, &i, 0)
-		if serviceforge.CodeOf(err) == serviceforge.Conflict {
-			continue // somebody asked for something else meanwhile: look again
-		}
-		if err != nil {
-			return Accepted{}, err
-		}
-		return accepted(&i), nil
-	}
+		return false, e.anew(i, c)
+	})
 }
 
 // anew makes the operation that an instance in its present state needs.

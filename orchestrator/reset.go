@@ -15,29 +15,15 @@ const reset = "reset"
 // before are of no use afterwards. It is for operators.
 // Errors: NotFound, Busy (an operation runs), Unprocessable, Unavailable.
 func (e *Engine) Reset(ctx context.Context, c Caller, instanceID string) (Accepted, error) {
-	for {
-		i, err := e.visible(ctx, c, instanceID)
-		if err != nil {
-			return Accepted{}, err
-		}
+	return e.change(ctx, c, instanceID, func(i *serviceforge.Instance) (settled bool, err error) {
 		if i.Busy() && i.LostKey == "" { // else it waits for the key, for ever
-			return Accepted{}, serviceforge.Errorf(serviceforge.Busy, "the %s of service instance %q is in progress", i.Operation.Kind, i.ID)
+			return false, serviceforge.Errorf(serviceforge.Busy, "the %s of service instance %q is in progress", i.Operation.Kind, i.ID)
 		}
 		if i.State == serviceforge.Destroying {
-			return Accepted{}, serviceforge.Errorf(serviceforge.Unprocessable, "service instance %q is being deleted, for which no secrets are needed", i.ID)
+			return false, serviceforge.Errorf(serviceforge.Unprocessable, "service instance %q is being deleted, for which no secrets are needed", i.ID)
 		}
-		if err := e.begin(&i, c); err != nil {
-			return Accepted{}, err
-		}
-		err = e.Store.PutInstance(ctx, &i, 0)
-		if serviceforge.CodeOf(err) == serviceforge.Conflict {
-			continue // somebody wrote meanwhile: look again
-		}
-		if err != nil {
-			return Accepted{}, err
-		}
-		return accepted(&i), nil
-	}
+		return false, e.begin(i, c)
+	})
 }
 
 // begin makes of the instance one that is to be provisioned, after what stands

@@ -12,42 +12,33 @@ import (
 )
 
 func (e *Engine) update(ctx context.Context, r UpdateRequest) (Accepted, error) {
-	for {
-		i, err := e.visible(ctx, r.Caller, r.InstanceID)
-		if err != nil {
-			return Accepted{}, err
+	nothing := false // to do
+	answer, err := e.change(ctx, r.Caller, r.InstanceID, func(i *serviceforge.Instance) (settled bool, err error) {
+		if err := closed(i); err != nil {
+			return false, err
 		}
-		if err := closed(&i); err != nil {
-			return Accepted{}, err
-		}
-		wish, err := e.updateWish(r, &i)
+		wish, err := e.updateWish(r, i)
 		if err != nil {
-			return Accepted{}, err
+			return false, err
 		}
 		if running := &i.Operation; i.Busy() {
 			if running.Kind == serviceforge.Update && wish.Same(running.Wish) {
-				return accepted(&i), nil
+				return true, nil
 			}
-			return Accepted{}, serviceforge.Errorf(serviceforge.Busy, "the %s of service instance %q is in progress", running.Kind, i.ID)
+			return false, serviceforge.Errorf(serviceforge.Busy, "the %s of service instance %q is in progress", running.Kind, i.ID)
 		}
 		if i.State != serviceforge.Running {
-			return Accepted{}, serviceforge.Errorf(serviceforge.Unprocessable, "service instance %q is %s: it cannot be updated", i.ID, i.State)
+			return false, serviceforge.Errorf(serviceforge.Unprocessable, "service instance %q is %s: it cannot be updated", i.ID, i.State)
 		}
-		if wish.Same(i.Present()) && i.Unfinished == "" {
-			return Accepted{Instance: i, Done: true}, nil
+		if nothing = wish.Same(i.Present()) && i.Unfinished == ""; nothing {
+			return true, nil
 		}
-		if err := e.beginUpdate(&i, wish, r); err != nil {
-			return Accepted{}, err
-		}
-		err = e.Store.PutInstance(ctx, &i, 0)
-		if serviceforge.CodeOf(err) == serviceforge.Conflict {
-			continue // somebody asked for something else meanwhile: look again
-		}
-		if err != nil {
-			return Accepted{}, err
-		}
-		return accepted(&i), nil
+		return false, e.beginUpdate(i, wish, r)
+	})
+	if nothing {
+		answer.Operation, answer.Done = "", true
 	}
+	return answer, err
 }
 
 // updateWish checks the request and says what the instance is to be, from

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/serviceforge/serviceforge"
@@ -164,10 +163,7 @@ func (s *Store) watchDue(ctx context.Context, at int64, tell func(string)) error
 		case <-quiet.C:
 			return errors.New("no word from etcd")
 		case answer, ok := <-channel:
-			if !ok {
-				return rpctypes.ErrNoLeader
-			}
-			if err := answer.Err(); err != nil {
+			if err := broken(answer, ok); err != nil {
 				return err
 			}
 			quiet.Reset(silence)

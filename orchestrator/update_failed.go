@@ -6,24 +6,8 @@ import (
 	"github.com/serviceforge/serviceforge"
 )
 
-// updateStep moves an update on. It goes the way of a provision that has its
-// pool, but a task that failed is never tried again by itself (DESIGN §4,
-// "Errors"): whoever asked decides.
-func (l *leader) updateStep(ctx context.Context, i *serviceforge.Instance) (next, error) {
-	switch i.Operation.Step {
-	case serviceforge.Placed:
-		return l.intendDeploy(ctx, i)
-	case serviceforge.Rendered:
-		return l.submit(ctx, i)
-	case serviceforge.Submitted:
-		return l.awaitDeploy(ctx, i)
-	case serviceforge.Deployed:
-		return l.check(ctx, i)
-	}
-	return goOn, serviceforge.Errorf(serviceforge.Internal, "step %q is unknown", i.Operation.Step)
-}
-
-// updateFailed ends an update whose task failed.
+// updateFailed ends an update whose task failed: it is never tried again by
+// itself (DESIGN §4, "Errors"), whoever asked decides.
 func (l *leader) updateFailed(ctx context.Context, i *serviceforge.Instance, why verdict, cause string) error {
 	i.Operation.Failures++
 	i.Operation.Unrepeatable = why.class == "manifest"
