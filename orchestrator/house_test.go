@@ -18,6 +18,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/catalog"
+	"github.com/serviceforge/serviceforge/config"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/orchestrator"
 	"github.com/serviceforge/serviceforge/releases"
@@ -68,9 +69,9 @@ services:
   maintenance_info: {version: 1.0.0, description: nothing happens}
   parameters: {level: {type: integer, minimum: 1, maximum: 9, default: 3}, word: {type: string, maxLength: 40, default: x}}
   plans:
-  - {id: plan, name: small, description: a plan, update_to: [large, huge]}
-  - {id: large, name: large, description: a larger plan, update_to: [], bosh_deployment_stub: {instance_groups: [{name: node, instances: 2}]}}
-  - {id: huge, name: huge, description: a plan for which there are no machines, needs: {vm_types: [huge]}}
+  - {id: plan, name: small, description: a plan, update_to: [large, huge], costs: {memory_mb: 2}}
+  - {id: large, name: large, description: a larger plan, update_to: [], costs: {memory_mb: 5}, bosh_deployment_stub: {instance_groups: [{name: node, instances: 2}]}}
+  - {id: huge, name: huge, description: a plan for which there are no machines, needs: {vm_types: [huge]}, costs: {memory_mb: 9}}
 `)},
 	"templates/default.yml": {Data: []byte("{}\n")},
 	"templates/stub.yml":    {Data: []byte("meta: {environment: NAME}\n")},
@@ -109,8 +110,12 @@ func (h *house) engine() *orchestrator.Engine { return cmp.Or(h.last, h.Engine) 
 
 func newHouse(t *testing.T) *house { return newHouseOf(t, plain) }
 
-func newHouseOf(t *testing.T, files fs.FS) *house {
+// newHouseOf is a house for a service release. Its limits are put in force by
+// whoever leads: until then nothing is accepted.
+func newHouseOf(t *testing.T, files fs.FS, quotas ...string) *house {
 	t.Helper()
+	limits, err := (&config.Config{Quotas: quotas}).Limits()
+	must(t, err)
 	dir := t.TempDir()
 	etcd, err := store.StartEmbedded(dir, "")
 	must(t, err)
@@ -121,7 +126,7 @@ func newHouseOf(t *testing.T, files fs.FS) *house {
 	if testing.Verbose() {
 		quiet = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}
-	s, err := store.Open(t.Context(), store.Options{Client: etcd.Client(), Keys: keys, Log: quiet, Exclusive: true})
+	s, err := store.Open(t.Context(), store.Options{Client: etcd.Client(), Keys: keys, Log: quiet, Exclusive: true, Limits: limits})
 	must(t, err)
 	t.Cleanup(s.Close)
 	release, err := releases.Load(files)
@@ -139,7 +144,7 @@ func newHouseOf(t *testing.T, files fs.FS) *house {
 	h := &house{t: t, store: s, director: newScripted()}
 	h.client = etcd.Client()
 	h.another = func(client *store.Client) *store.Store {
-		s, err := store.Open(t.Context(), store.Options{Client: client, Keys: keys, Log: quiet})
+		s, err := store.Open(t.Context(), store.Options{Client: client, Keys: keys, Log: quiet, Limits: limits})
 		must(t, err)
 		t.Cleanup(s.Close)
 		return s
@@ -184,7 +189,7 @@ func (h *house) replica() *orchestrator.Engine {
 var cc = orchestrator.Caller{Platform: "cc", Actor: "platform cc"}
 
 func order(id string) orchestrator.ProvisionRequest {
-	return orchestrator.ProvisionRequest{Caller: cc, InstanceID: id, ServiceID: "service", PlanID: "plan", AcceptsIncomplete: true}
+	return orchestrator.ProvisionRequest{Caller: cc, InstanceID: id, ServiceID: "service", PlanID: "plan", OrganizationGUID: "org", AcceptsIncomplete: true}
 }
 
 func (h *house) create(id string) orchestrator.Accepted {

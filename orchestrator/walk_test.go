@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"testing"
 
 	"github.com/serviceforge/serviceforge"
@@ -18,13 +19,29 @@ type verb struct {
 	points  int                              // at least: else the walk does not see the calls
 	posts   int                              // deploys in all; 0 = no deployment is left
 	ends    serviceforge.OperationState      // "" = Succeeded
+	holds   string                           // the plan whose costs are taken when it has ended; "" = nothing is
 	right   func(serviceforge.Instance) bool // beside how it ended; nil = that is all
 }
 
 func verbs() []verb {
 	created := func(h *house) { h.until("a", h.create("a").Operation, serviceforge.Succeeded) }
 	return []verb{
-		{name: "provision", prepare: func(*house) {}, begin: func(h *house) orchestrator.Accepted { return h.create("a") }, points: 8, posts: 1},
+		{name: "provision", prepare: func(*house) {}, begin: func(h *house) orchestrator.Accepted { return h.create("a") }, points: 8, posts: 1, holds: "plan"},
+		{
+			name: "provision that fails",
+			prepare: func(h *house) {
+				h.director.outcome = []string{orchestrator.TaskError, orchestrator.TaskError}
+			},
+			begin:  func(h *house) orchestrator.Accepted { return h.create("a") },
+			points: 12, posts: 2, ends: serviceforge.Failed, holds: "plan", // what is left of it is somebody's cost
+		},
+		{
+			name: "provision whose name is taken", // nothing of it is left
+			prepare: func(h *house) {
+				h.director.deployments["plain-a"] = &deployment{manifest: []byte("name: plain-a\n")}
+			},
+			begin: func(h *house) orchestrator.Accepted { return h.create("a") }, points: 6, ends: serviceforge.Failed,
+		},
 		{name: "deprovision", prepare: created, begin: func(h *house) orchestrator.Accepted { return h.remove("a") }, points: 6},
 		{
 			name: "repair of a failed create",
@@ -32,7 +49,7 @@ func verbs() []verb {
 				h.director.outcome = []string{orchestrator.TaskError, orchestrator.TaskError}
 				h.until("a", h.create("a").Operation, serviceforge.Failed)
 			},
-			begin: func(h *house) orchestrator.Accepted { return h.repair("a") }, points: 6, posts: 3,
+			begin: func(h *house) orchestrator.Accepted { return h.repair("a") }, points: 6, posts: 3, holds: "plan",
 			right: func(i serviceforge.Instance) bool {
 				return i.State == serviceforge.Running && i.Operation.Kind == serviceforge.Provision
 			},
@@ -55,14 +72,14 @@ func verbs() []verb {
 				created(h)
 				h.director.address = "127.9.9.9" // it was made anew by somebody
 			},
-			begin: func(h *house) orchestrator.Accepted { return h.repair("a") }, points: 4, posts: 1,
+			begin: func(h *house) orchestrator.Accepted { return h.repair("a") }, points: 4, posts: 1, holds: "plan",
 			right: func(i serviceforge.Instance) bool {
 				return i.State == serviceforge.Running && i.Operation.Kind == serviceforge.Repair && i.Facts["node"][0] == "127.9.9.9"
 			},
 		},
 		{
 			name: "update", prepare: created,
-			begin: func(h *house) orchestrator.Accepted { return h.change("a", toLarge) }, points: 8, posts: 2,
+			begin: func(h *house) orchestrator.Accepted { return h.change("a", toLarge) }, points: 8, posts: 2, holds: "large",
 			right: func(i serviceforge.Instance) bool { return i.State == serviceforge.Running && i.PlanID == "large" },
 		},
 		{
@@ -71,14 +88,14 @@ func verbs() []verb {
 				created(h)
 				h.director.outcome = []string{orchestrator.TaskError}
 			},
-			begin: func(h *house) orchestrator.Accepted { return h.change("a", toLarge) }, points: 8, posts: 2, ends: serviceforge.Failed,
+			begin: func(h *house) orchestrator.Accepted { return h.change("a", toLarge) }, points: 8, posts: 2, ends: serviceforge.Failed, holds: "plan",
 			right: func(i serviceforge.Instance) bool {
 				return i.State == serviceforge.Running && i.PlanID == "plan" && i.Unfinished == "large"
 			},
 		},
 		{
 			name: "reset", prepare: created, // what stood there is deleted, so that one post counts
-			begin: func(h *house) orchestrator.Accepted { return h.reset("a") }, points: 12, posts: 1,
+			begin: func(h *house) orchestrator.Accepted { return h.reset("a") }, points: 12, posts: 1, holds: "plan",
 			right: func(i serviceforge.Instance) bool {
 				return i.State == serviceforge.Running && len(i.Operation.Tried) == 0 && !i.Secrets.Empty()
 			},
@@ -99,7 +116,7 @@ func verbs() []verb {
 // The crash walk over everything the engine asks a director and everything it
 // stores: a run is recorded, then cut before and after each of its calls and
 // transactions. A new engine goes on, and the operation ends with exactly one
-// deployment, or none.
+// deployment, or none, and with exactly what it costs taken of the quotas.
 func TestEveryStepMayBeTheLast(t *testing.T) {
 	for _, v := range verbs() {
 		points := walk(t, v, never)
@@ -117,11 +134,51 @@ func TestEveryStepMayBeTheLast(t *testing.T) {
 
 const never = 1 << 30
 
+// newLimitedHouse has limits that one instance uses up, and that are in force.
+func newLimitedHouse(t *testing.T) (h *house, stop func()) {
+	t.Helper()
+	h = newHouseOf(t, plain, "broker/instances=1", "broker/memory_mb=9", "organization/instances=1", "organization:org/memory_mb=9", "plan/memory_mb=9")
+	stop = h.run()
+	eventually(t, func() (bool, error) {
+		q, err := h.store.Quotas(t.Context())
+		if err == nil && (len(q.Limits) == 0 || q.Counting) {
+			err = errors.New("the limits are not in force")
+		}
+		return true, err
+	})
+	return h, stop
+}
+
+// counted checks that exactly an instance of the plan is taken of the quotas, or
+// nothing for "", and that this is the sum over the records.
+func (h *house) counted(plan string) {
+	h.t.Helper()
+	want, got := map[string]int64{}, map[string]int64{}
+	if memory := map[string]int64{"plan": 2, "large": 5}[plan]; memory > 0 {
+		want = map[string]int64{"broker/instances": 1, "broker/memory_mb": memory, "organization:org/instances": 1,
+			"organization:org/memory_mb": memory, "plan:" + plan + "/memory_mb": memory}
+	}
+	all, err := h.store.Quotas(h.t.Context())
+	must(h.t, err)
+	for _, u := range all.Use {
+		if u.Used != 0 {
+			got[u.Quota.String()] = u.Used
+		}
+	}
+	if !maps.Equal(want, got) {
+		h.t.Errorf("taken of the quotas: %v, want %v", got, want)
+	}
+	corrections, err := h.store.Recount(h.t.Context())
+	must(h.t, err)
+	if len(corrections) > 0 {
+		h.t.Errorf("counters that are not what the records say: %+v", corrections)
+	}
+}
+
 // walk kills the engine at the cut-th point, lets a new one finish, and returns
 // how many points the first one passed.
 func walk(t *testing.T, v verb, cut int) (points int) {
-	h := newHouse(t)
-	stop := h.run()
+	h, stop := newLimitedHouse(t)
 	v.prepare(h)
 	stop()
 	mortal := h.mortal()
@@ -145,6 +202,7 @@ func walk(t *testing.T, v verb, cut int) (points int) {
 	h.director.live()
 	h.run()
 	h.until("a", accepted.Operation, cmp.Or(v.ends, serviceforge.Succeeded))
+	h.counted(v.holds)
 	if v.posts > 0 {
 		if d := h.director.deployments["plain-a"]; d == nil || d.posts != v.posts || len(h.director.deployments) != 1 {
 			t.Errorf("%d deployments, %+v", len(h.director.deployments), d)
@@ -154,10 +212,15 @@ func walk(t *testing.T, v verb, cut int) (points int) {
 		if v.right != nil && !v.right(i) {
 			t.Errorf("instance = %+v", i)
 		}
-		h.until("a", h.remove("a").Operation, serviceforge.Succeeded)
 	}
-	if len(h.director.deployments) != 0 {
-		t.Error("a deployment is left")
+	if v.posts > 0 || v.ends == serviceforge.Failed {
+		h.until("a", h.remove("a").Operation, serviceforge.Succeeded)
+		h.counted("")
+	}
+	for name, d := range h.director.deployments {
+		if d.posts > 0 { // else it is a stranger's
+			t.Errorf("deployment %s is left", name)
+		}
 	}
 	return points
 }
@@ -172,8 +235,7 @@ func TestEveryTransactionMayFailOnce(t *testing.T) {
 		for cut := 1; cut <= 10; cut++ {
 			t.Run(fmt.Sprintf("%s, at %d", v.name, cut), func(t *testing.T) {
 				t.Parallel()
-				h := newHouse(t)
-				stop := h.run()
+				h, stop := newLimitedHouse(t)
 				v.prepare(h)
 				stop()
 				mortal := h.mortal()
@@ -184,6 +246,7 @@ func TestEveryTransactionMayFailOnce(t *testing.T) {
 				if gone := serviceforge.CodeOf(err) == serviceforge.NotFound; gone != (v.posts == 0) || !gone && (err != nil || i.State != serviceforge.Running) {
 					t.Errorf("instance = %+v, %v", i, err)
 				}
+				h.counted(v.holds)
 			})
 		}
 	}
