@@ -29,6 +29,7 @@ var promises = []promise{
 	{"serviceforge services", has("my-etcd", "3-servers", "running")},
 	{"serviceforge bind my-etcd my-app", has(`"username"`, `"password"`, `"host"`)},
 	{"serviceforge update-service my-etcd", has("my-etcd is updated")},
+	{"serviceforge quota", times(1, `(?m)^broker +- +ips +3 +6$`)},
 	{"serviceforge delete-service", has("my-etcd is deleted")},
 
 	// Without a terminal the bosh CLI prints rows, no headers.
@@ -42,6 +43,7 @@ var promises = []promise{
 
 	{"curl -XGET -u cc:secret http://localhost:5000/v2/catalog", answers("services")},
 	{"curl -XPUT -u cc:secret -F service_id=b9698740-4810-4dc5-8da6-54581f5108c4 -F plan_id=6e8ece8c-4fe6-4d58-9aeb-497d6aeba113 http://localhost:5000/v2/service_instances/my-etdc-server/service_bindings/", answers("credentials")},
+	{"curl -XPUT -u cc:secret -F service_id=b9698740-4810-4dc5-8da6-54581f5108c4 -F plan_id=5cfa57fc-1474-4eb9-9afb ", has(`"description"`, "the limit of 6 ips for the broker is used up")},
 	{"curl -XPUT", answers("dashboard_url")},
 	{"curl -XGET -u cc:secret http://localhost:5000/service_instances/my-etdc-server", answers("state", "service_instance_id")},
 	{"curl -XPATCH", answers("operation")},
