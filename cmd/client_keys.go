@@ -62,6 +62,8 @@ func newKeysListCommand(env *clientEnv) *cobra.Command {
 		for _, k := range keys {
 			state := text("")
 			switch {
+			case !k.Here && k.Records == 0:
+				state = cell{"not here", yellow}
 			case !k.Here:
 				state = cell{"lost", red}
 			case k.Current:
@@ -88,6 +90,9 @@ func newKeysRotateCommand(env *clientEnv) *cobra.Command {
 		return rotateKeys(ctx, client, command.ErrOrStderr())
 	}, func(_ context.Context, r reader, done admin.Rotation) error {
 		_, err := fmt.Fprintf(r.out, "key %s is in use: %d records were sealed anew\n", done.To, done.Sealed)
+		if err == nil && done.Sealed == 0 {
+			_, err = fmt.Fprintln(r.out, "a key that was added a moment ago is known within seconds: serviceforge keys list")
+		}
 		if err == nil && done.Lost > 0 {
 			_, err = fmt.Fprintf(r.out, "%d records stay closed, their keys are lost: serviceforge keys list\n", done.Lost)
 		}

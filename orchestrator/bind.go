@@ -213,13 +213,16 @@ func (e *Engine) bound(ctx context.Context, r *BindRequest, i *serviceforge.Inst
 		e.Log.Warn("a binding was not made", "instance", i.ID, "binding", b.ID, "error", serviceforge.DetailOf(err))
 		b.Operation.State, b.Operation.Message, b.Operation.Cause = serviceforge.Failed, serviceforge.MessageOf(err), serviceforge.Cut(serviceforge.DetailOf(err))
 		ctx = context.WithoutCancel(ctx) // the platform may have gone away: then more than ever
-		if err := e.Store.DeleteBinding(ctx, b, e.gone(i, b, false)); err != nil {
+		if err := e.finish(ctx, b, func() error { return e.Store.DeleteBinding(ctx, b, e.gone(i, b, false)) }); err != nil {
 			e.Log.Warn("the engine will finish it", "instance", i.ID, "binding", b.ID, "error", serviceforge.DetailOf(err))
 		}
 		return Bound{}, err
 	}
-	if err := e.Store.PutBinding(ctx, b, store.BindingWrite{Told: []serviceforge.Change{e.told(i, b)}}); err != nil {
-		return Bound{}, busyOn(err, b.ID)
+	err = e.finish(ctx, b, func() error {
+		return e.Store.PutBinding(ctx, b, store.BindingWrite{Told: []serviceforge.Change{e.told(i, b)}})
+	})
+	if err != nil {
+		return Bound{}, err
 	}
 	return Bound{Binding: *b}, nil
 }
@@ -246,12 +249,21 @@ func (e *Engine) end(b *serviceforge.Binding, s serviceforge.OperationState) {
 	}
 }
 
-// busyOn words a lost race on a binding for the platform: it may try again.
-func busyOn(err error, id string) error {
-	if serviceforge.CodeOf(err) == serviceforge.Conflict {
-		return serviceforge.Wrap(err, serviceforge.Busy, "service binding %q was changed meanwhile", id)
+// finish writes what came of a binding's operation for which a platform waits.
+// That somebody wrote meanwhile without ending the operation, as a rotation of
+// keys does, is no change. Errors: Busy (the platform may try again), Unavailable.
+func (e *Engine) finish(ctx context.Context, b *serviceforge.Binding, write func() error) error {
+	for {
+		err := write()
+		if serviceforge.CodeOf(err) != serviceforge.Conflict {
+			return err
+		}
+		now, lost := e.Store.Binding(ctx, b.InstanceID, b.ID)
+		if lost != nil || now.Operation.ID != b.Operation.ID || now.Operation.Done() {
+			return serviceforge.Wrap(err, serviceforge.Busy, "service binding %q was changed meanwhile", b.ID)
+		}
+		b.Revision = now.Revision
 	}
-	return err
 }
 
 func (e *Engine) binding(ctx context.Context, c Caller, instanceID, bindingID string) (serviceforge.Binding, error) {

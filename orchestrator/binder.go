@@ -66,8 +66,11 @@ func (l *leader) tend(ctx context.Context, instanceID string) (time.Duration, er
 		} else {
 			err = v.revocation(ctx, d.Revoke)
 		}
-		if code := serviceforge.CodeOf(err); code == serviceforge.Conflict || code == serviceforge.NotFound {
-			err = nil // somebody wrote since: the store tells
+		switch serviceforge.CodeOf(err) {
+		case serviceforge.NotFound:
+			err = nil
+		case serviceforge.Conflict: // the store tells of what somebody wrote since, but not of what was sealed anew
+			soonest, err = backoff(0), nil
 		}
 	}
 	return soonest, err

@@ -34,8 +34,10 @@ func (e *Engine) unbind(ctx context.Context, r UnbindRequest) (Unbound, error) {
 		}
 		err = e.revoke(ctx, &i, &b)
 		e.end(&b, serviceforge.Succeeded)
-		err = e.Store.DeleteBinding(context.WithoutCancel(ctx), &b, e.gone(&i, &b, err == nil))
-		return Unbound{Done: err == nil}, busyOn(err, b.ID)
+		write := e.gone(&i, &b, err == nil)
+		ctx = context.WithoutCancel(ctx)
+		err = e.finish(ctx, &b, func() error { return e.Store.DeleteBinding(ctx, &b, write) })
+		return Unbound{Done: err == nil}, err
 	}
 }
 

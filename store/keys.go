@@ -39,7 +39,7 @@ type Rotation struct {
 // Done says that nothing is left that a rotation could do.
 func (r *Rotation) Done() bool { return r.Left == r.Lost && len(r.Waiting) == 0 }
 
-// KeyUses tells of every key that the ring has or a record was sealed with. It
+// KeyUses tells of every key that a replica has or a record was sealed with. It
 // reads all records.
 func (s *Store) KeyUses(ctx context.Context) ([]KeyUse, error) {
 	replicas, err := s.Replicas(ctx)
@@ -65,6 +65,11 @@ func (s *Store) KeyUses(ctx context.Context) ([]KeyUse, error) {
 	for _, id := range here {
 		at(id)
 	}
+	for _, r := range replicas { // one that was not given to this replica is told of
+		for _, id := range r.Keys {
+			at(id)
+		}
+	}
 	err = s.sealedRecords(ctx, func(kv *mvccpb.KeyValue, id string) error {
 		use := at(id)
 		use.Records++
@@ -87,9 +92,8 @@ func (s *Store) RotateKeys(ctx context.Context) (Rotation, error) {
 	if err != nil {
 		return Rotation{}, err
 	}
-	if lacking := without(replicas, func(r *Replica) bool { return slices.Contains(r.Keys, to) }); len(lacking) > 0 {
-		return Rotation{}, serviceforge.Errorf(serviceforge.Unprocessable,
-			"the key %s is not known to %s: give all replicas the same key file first", to, strings.Join(lacking, ", "))
+	if err := allHave(replicas, to); err != nil {
+		return Rotation{}, err
 	}
 	if err := s.turnTo(ctx, to); err != nil {
 		return Rotation{}, err
@@ -116,6 +120,22 @@ func (s *Store) RotateKeys(ctx context.Context) (Rotation, error) {
 		return err
 	})
 	return r, err
+}
+
+// allHave refuses while a replica has not got the key that a rotation goes to,
+// or what another would go to: this one may be the one that was forgotten.
+func allHave(replicas []Replica, to string) error {
+	wanted := []string{to}
+	for _, r := range replicas {
+		wanted = append(wanted, r.Keys[max(0, len(r.Keys)-1):]...)
+	}
+	for _, id := range wanted {
+		if lacking := without(replicas, func(r *Replica) bool { return slices.Contains(r.Keys, id) }); len(lacking) > 0 {
+			return serviceforge.Errorf(serviceforge.Unprocessable,
+				"the key %s is not known to %s: give all replicas the same key file first", id, strings.Join(lacking, ", "))
+		}
+	}
+	return nil
 }
 
 // turnTo seals the broker's probe with a key: from then on it is the one in use.
