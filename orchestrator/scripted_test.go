@@ -54,17 +54,25 @@ func newScripted() *scripted {
 
 // call counts a call and lets faults happen around it.
 func (d *scripted) call(name string, do func() error) error {
-	if err := d.fault("before", name); err != nil {
+	if err := d.faulty("before", name); err != nil {
 		return err
 	}
 	d.mu.Lock()
 	d.calls[name]++
 	err := do()
 	d.mu.Unlock()
-	if fault := d.fault("after", name); fault != nil {
+	if fault := d.faulty("after", name); fault != nil {
 		return fault
 	}
 	return err
+}
+
+// faulty asks the fault of now: tests change it under d.mu while an engine runs.
+func (d *scripted) faulty(when, name string) error {
+	d.mu.Lock()
+	fault := d.fault
+	d.mu.Unlock()
+	return fault(when, name)
 }
 
 func lost(call string) error {

@@ -14,6 +14,8 @@ import (
 func (d *scripted) failing(fail func(call string) error) (heal func()) {
 	var mu sync.Mutex
 	ill := true
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.fault = func(when, call string) error {
 		mu.Lock()
 		now := ill
