@@ -67,14 +67,6 @@ func (d *scripted) call(name string, do func() error) error {
 	return err
 }
 
-// faulty asks the fault of now: tests change it under d.mu while an engine runs.
-func (d *scripted) faulty(when, name string) error {
-	d.mu.Lock()
-	fault := d.fault
-	d.mu.Unlock()
-	return fault(when, name)
-}
-
 func lost(call string) error {
 	return serviceforge.Errorf(serviceforge.Unavailable, "the answer to %s is lost", call)
 }
@@ -354,50 +346,6 @@ func (d *scripted) awaitRunning(t *testing.T, n int) {
 		return n, nil
 	})
 }
-
-// dieAt makes everything fail from the n-th moment (before or after a call) on,
-// as for a process that dies there; killed is closed then, moments counts them.
-func (d *scripted) dieAt(n int) (killed chan struct{}, moments func() int) {
-	killed = make(chan struct{})
-	var mu sync.Mutex
-	passed := 0
-	d.fault = func(_, call string) error {
-		mu.Lock()
-		defer mu.Unlock()
-		if passed++; passed == n {
-			close(killed)
-		}
-		if passed >= n {
-			return lost(call)
-		}
-		return nil
-	}
-	return killed, func() int {
-		mu.Lock()
-		defer mu.Unlock()
-		return passed
-	}
-}
-
-// failAt lets only the n-th moment of a kind of call fail.
-func (d *scripted) failAt(n int, kind string) {
-	var mu sync.Mutex
-	passed := 0
-	d.fault = func(_, call string) error {
-		mu.Lock()
-		defer mu.Unlock()
-		if call == kind {
-			passed++
-		}
-		if call == kind && passed == n {
-			return lost(call)
-		}
-		return nil
-	}
-}
-
-// live ends dieAt; no engine runs meanwhile.
-func (d *scripted) live() { d.fault = func(string, string) error { return nil } }
 
 // lastPosted returns the manifest that was posted last.
 func (d *scripted) lastPosted() []byte {

@@ -10,28 +10,6 @@ import (
 	"github.com/serviceforge/serviceforge/orchestrator"
 )
 
-// failing makes a director fail before each call, until heal is called.
-func (d *scripted) failing(fail func(call string) error) (heal func()) {
-	var mu sync.Mutex
-	ill := true
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.fault = func(when, call string) error {
-		mu.Lock()
-		now := ill
-		mu.Unlock()
-		if now && when == "before" {
-			return fail(call)
-		}
-		return nil
-	}
-	return func() {
-		mu.Lock()
-		defer mu.Unlock()
-		ill = false
-	}
-}
-
 // tell1 changes the director's first task, as nobody would who does not lie.
 func (d *scripted) tell1(change func(t *orchestrator.Task)) {
 	d.mu.Lock()
