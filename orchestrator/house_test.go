@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -22,29 +21,16 @@ import (
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/orchestrator"
 	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/spec/spiff"
 	"github.com/serviceforge/serviceforge/store"
 	"github.com/serviceforge/serviceforge/users"
 )
 
-// program is what runs as a Spiff child.
-var program string
-
 // TestMain makes the test binary its own Spiff child, as the program does.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "__spiff" {
-		os.Exit(releases.SpiffMain(os.Args[2:]))
-	}
 	flag.Parse()
 	_ = flag.Set("test.parallel", "8") // these tests wait more than they work
-	var remove func()
-	var err error
-	if program, remove, err = spiffProgram(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	remove()
-	os.Exit(code)
+	spiff.Main(m)
 }
 
 // plain is a service release whose service needs no users.
@@ -137,8 +123,8 @@ func newHouseOf(t *testing.T, files fs.FS, quotas ...string) *house {
 	must(t, err)
 	set, err := pools.NewSet(pool)
 	must(t, err)
-	spiff := releases.NewSpiff(program, []string{"SERVICEFORGE_STATE=" + dir})
-	t.Cleanup(func() { _ = spiff.Close() })
+	renderer := releases.NewSpiff(spiff.Program, []string{"SERVICEFORGE_STATE=" + dir})
+	t.Cleanup(func() { _ = renderer.Close() })
 	drivers := users.New(quiet)
 	t.Cleanup(func() { _ = drivers.Close() })
 	h := &house{t: t, store: s, director: newScripted()}
@@ -151,7 +137,7 @@ func newHouseOf(t *testing.T, files fs.FS, quotas ...string) *house {
 	}
 	h.options = orchestrator.Options{
 		Store: s, Catalog: offered, Releases: map[string]*releases.Release{release.Ref(): release}, Pools: set,
-		Directors: map[string]orchestrator.Director{pool.Name: h.director}, Users: drivers, Spiff: spiff, Log: quiet,
+		Directors: map[string]orchestrator.Director{pool.Name: h.director}, Users: drivers, Spiff: renderer, Log: quiet,
 		Now: time.Now, NewID: func() string { return ulid.Make().String() }, Name: "test", StrangerWait: -1,
 	}
 	h.Engine = orchestrator.New(h.options)

@@ -1,6 +1,6 @@
 //go:build race
 
-package orchestrator_test
+package spiff
 
 import (
 	"fmt"
@@ -9,15 +9,14 @@ import (
 	"path/filepath"
 )
 
-// spiffProgram builds a Spiff child without the race detector.
-func spiffProgram() (path string, remove func(), err error) {
+func build() (path string, remove func(), err error) {
 	dir, err := os.MkdirTemp("", "spiff")
 	if err != nil {
 		return "", nil, err
 	}
 	remove = func() { _ = os.RemoveAll(dir) }
 	path = filepath.Join(dir, "spiff")
-	build := exec.Command("go", "build", "-o", path, "./testdata/spiff")
+	build := exec.Command("go", "build", "-o", path, "github.com/serviceforge/serviceforge/spec/spiff/child")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", remove, fmt.Errorf("building the Spiff child: %w\n%s", err, out)

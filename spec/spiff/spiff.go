@@ -1,0 +1,31 @@
+// Package spiff gives tests that render in-process a Spiff child: the test
+// binary itself, or, under the race detector, a program built without it.
+package spiff
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/serviceforge/serviceforge/releases"
+)
+
+// Program is what runs as a Spiff child; Main sets it.
+var Program string
+
+// Main is for TestMain: it is a child itself where it was started as one, else
+// it runs the tests. It does not return.
+func Main(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "__spiff" {
+		os.Exit(releases.SpiffMain(os.Args[2:]))
+	}
+	var remove func()
+	var err error
+	if Program, remove, err = build(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	remove()
+	os.Exit(code)
+}
