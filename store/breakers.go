@@ -36,22 +36,23 @@ func (b *Breaker) Open() bool { return b.Away || b.Sick }
 func (s *Store) PutBreaker(ctx context.Context, pool string, b Breaker, term int64) error {
 	b.header, b.Cause = header{recordVersion, 1}, serviceforge.Cut(b.Cause)
 	place := key(breakersKey, pool)
-	return s.putForTerm(ctx, place, b, term)
+	_, err := s.putForTerm(ctx, place, b, term)
+	return err
 }
 
-// putForTerm writes a record of the leader's own. Errors: Conflict (another
-// leader rules), Unavailable.
-func (s *Store) putForTerm(ctx context.Context, place string, record any, term int64) error {
+// putForTerm writes a record of the leader's own and says how large it is.
+// Errors: Conflict (another leader rules), Unavailable.
+func (s *Store) putForTerm(ctx context.Context, place string, record any, term int64) (size int, err error) {
 	value, err := encode(place, nil, record)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	answer, err := s.commit(ctx, []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(leaderKey), "=", term)},
 		[]clientv3.Op{clientv3.OpPut(place, value)}, nil)
 	if err == nil && !answer.Succeeded {
 		err = serviceforge.Errorf(serviceforge.Conflict, "another replica leads")
 	}
-	return err
+	return len(value), err
 }
 
 // Breakers reads all breakers that ever opened, by pool. Errors: Unavailable.

@@ -71,17 +71,7 @@ func (t *Told) Places() map[uint64]int {
 // how large it is. Errors: Conflict (another leader rules), Unavailable.
 func (s *Store) PutTold(ctx context.Context, pool string, t Told, term int64) (size int, err error) {
 	t.header = header{recordVersion, 1}
-	place := key(progressKey, pool)
-	value, err := encode(place, nil, t)
-	if err != nil {
-		return 0, err
-	}
-	answer, err := s.commit(ctx, []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(leaderKey), "=", term)},
-		[]clientv3.Op{clientv3.OpPut(place, value)}, nil)
-	if err == nil && !answer.Succeeded {
-		err = serviceforge.Errorf(serviceforge.Conflict, "another replica leads")
-	}
-	return len(value), err
+	return s.putForTerm(ctx, key(progressKey, pool), t, term)
 }
 
 // AllTold reads what is told, by pool. Errors: Unavailable.

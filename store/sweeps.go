@@ -44,7 +44,8 @@ func (s *Store) PutSweep(ctx context.Context, w Sweep, term int64) error {
 	if len(w.Findings) > findingsKept {
 		w.Findings, w.More = w.Findings[:findingsKept], len(w.Findings)-findingsKept
 	}
-	return s.putForTerm(ctx, key(sweepsKey, w.Pool), w, term)
+	_, err := s.putForTerm(ctx, key(sweepsKey, w.Pool), w, term)
+	return err
 }
 
 // Sweeps reads what was found on each director, by the first of its pools.
