@@ -77,11 +77,15 @@ func (c *conversion) service(ctx context.Context, r *Release, spiff *Spiff, s *s
 	var trees []any
 	sizes := map[string]bool{}
 	for _, p := range s.offering.Plans {
-		in, err := r.Sample(s.offering.Name+"/"+p.Name, pools.Pool{Name: "network", Stub: network}, nil)
+		in, err := r.Sample(s.offering.Name+"/"+p.Name, pools.Pool{Name: "network"}, nil)
 		if err != nil {
 			return err
 		}
 		document, err := r.Document(ctx, spiff, in)
+		if err != nil && network != nil { // as in 2014: pools of dynamic networks had no file
+			in.Pool.Stub = network
+			document, err = r.Document(ctx, spiff, in)
+		}
 		if err != nil {
 			return serviceforge.Wrap(err, serviceforge.CodeOf(err), "%s, plan %s: %s (the network of a pool is given with --network)",
 				s.offering.Name, p.Name, serviceforge.DetailOf(err))

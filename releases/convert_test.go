@@ -80,6 +80,12 @@ func TestConvertedBlocksDeployTheSame(t *testing.T) {
 	if cloud := parse(t, converted.Files["cloud-config-kv-dedicated-aws-ec2.yml"]); len(cloud["networks"].([]any)) != 1 || len(cloud["vm_types"].([]any)) != 1 {
 		t.Errorf("cloud config %v", cloud)
 	}
+	if aws := string(converted.Files["cloud-config-kv-dedicated-aws-ec2.yml"]); !strings.Contains(aws, "type: dynamic") {
+		t.Errorf("a dynamic network took over the file of another pool:\n%s", aws)
+	}
+	if warden := string(converted.Files["cloud-config-kv-dedicated-warden.yml"]); strings.Contains(warden, "static:") || strings.Count(warden, "gateway: 10.244.2.") != 5 {
+		t.Errorf("no director takes the network, or none of it is free for groups:\n%s", warden)
+	}
 }
 
 func sameGroups(t *testing.T, plan string, v1, v2 map[string]any) {

@@ -3,6 +3,7 @@ package releases
 import (
 	"cmp"
 	"maps"
+	"net/netip"
 	"strings"
 )
 
@@ -147,6 +148,20 @@ func (o *old) value(v any) any {
 	return v
 }
 
+// subnet is one of today: directors want to know its zone and gateway, and give
+// no address of their own choice that is kept for static ones.
+func (o *old) subnet(subnet map[string]any) any {
+	out := maps.Clone(subnet)
+	delete(out, "static")
+	out["az"] = "z1"
+	text, _ := out["range"].(string)
+	if network, err := netip.ParsePrefix(text); err == nil && out["gateway"] == nil {
+		out["gateway"] = network.Masked().Addr().Next().String()
+		o.c.note("%s: subnets without a gateway got their first address as one: look whether it is", o.service.offering.Name)
+	}
+	return out
+}
+
 // cloudConfig is what the pool's director is to have.
 func (o *old) cloudConfig() any {
 	out := map[string]any{"azs": []any{map[string]any{"name": "z1"}}}
@@ -160,7 +175,7 @@ func (o *old) cloudConfig() any {
 		}
 		var placed []any
 		for _, subnet := range subnets {
-			placed = append(placed, overlaid(subnet, map[string]any{"az": "z1"}))
+			placed = append(placed, o.subnet(subnet))
 		}
 		n["subnets"] = placed
 		networks = append(networks, n)

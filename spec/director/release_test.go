@@ -56,7 +56,7 @@ properties:
 	{
 		name:      "check",
 		spec:      "name: check\ntemplates: {run.erb: bin/run}\npackages: []\nproperties: {exit: {default: 0}}\n",
-		templates: map[string]string{"run.erb": "#!/bin/bash\necho checked $(hostname)\necho noise >&2\nexit <%= p('exit') %>\n"},
+		templates: map[string]string{"run.erb": "#!/bin/bash\necho checked $(hostname)\ngrep q-s0.web.default.<%= spec.deployment %>.bosh /etc/hosts\necho noise >&2\nexit <%= p('exit') %>\n"},
 	},
 }
 
