@@ -181,6 +181,7 @@ func (a *App) loadPools() error {
 			continue
 		}
 		var err error
+		all[i].Local = true
 		if all[i].Director, err = a.localDirector(); err != nil {
 			return err
 		}

@@ -2,6 +2,8 @@ package pools
 
 import (
 	"cmp"
+	"maps"
+	"os"
 	"slices"
 	"strings"
 
@@ -53,10 +55,21 @@ func (s *Set) Candidates(w Wish, use func(pool string) Use) ([]Pool, error) {
 	}
 	if len(fit) == 0 {
 		cause := serviceforge.Errorf(serviceforge.Exhausted, "%s", strings.Join(reasons, "; "))
-		return nil, serviceforge.Wrap(cause, serviceforge.Exhausted, "no infrastructure pool can take plan %s now", w.Plan.Name)
+		return nil, serviceforge.Wrap(cause, serviceforge.Exhausted, "no infrastructure pool can take plan %s now%s", w.Plan.Name, s.advice(w.Plan))
 	}
 	slices.SortStableFunc(fit, func(a, b Pool) int { return before(w.Plan.Pools, a, b, uses) })
 	return fit, nil
+}
+
+// advice is what the person at this machine can do about programs that it
+// lacks: here, whoever orders is told what else only operators are.
+func (s *Set) advice(plan catalog.Plan) string {
+	for _, p := range s.pools {
+		if missing := p.missing(plan); p.Local && missing != "" {
+			return ": pool " + p.Name + " " + missing
+		}
+	}
+	return ""
 }
 
 // mayName checks the pool that a request names.
@@ -116,6 +129,21 @@ func (p *Pool) lacks(plan catalog.Plan) string {
 			if need.has[word] == "" {
 				return "has no " + need.what + " " + word
 			}
+		}
+	}
+	return p.missing(plan)
+}
+
+// missing says which program the plan needs and VMs of the pool would not
+// have, or "". A director that is elsewhere makes VMs of stemcells, which hold
+// no servers.
+func (p *Pool) missing(plan catalog.Plan) string {
+	for _, path := range slices.Sorted(maps.Keys(plan.Needs.Programs)) {
+		if !p.Local {
+			return "has no " + path + " in its VMs: the service release must bring it in its BOSH release (see its README)"
+		}
+		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+			return "has no " + path + ": install it on this machine with apt-get install " + plan.Needs.Programs[path]
 		}
 	}
 	return ""

@@ -1,6 +1,8 @@
 package pools_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -68,6 +70,34 @@ func TestCandidates(t *testing.T) {
 		if names(fit) != test.want || (test.want == "") != (serviceforge.CodeOf(err) == serviceforge.Exhausted) {
 			t.Errorf("%s: got %q, %v, want %q", test.name, names(fit), err, test.want)
 		}
+	}
+}
+
+// A plan whose server is this machine's goes to the local pool alone, and what
+// is missing there is told to whoever orders.
+func TestProgramsOfTheMachine(t *testing.T) {
+	local, far := pool(t, "here", ""), pool(t, "far", "")
+	local.Local = true
+	set, err := pools.NewSet(far, local)
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(t.TempDir(), "redis-server")
+	wish := pools.Wish{Plan: catalog.Plan{Name: "p", Needs: catalog.Needs{Programs: map[string]string{program: "redis-server"}}}}
+	unused := func(string) pools.Use { return pools.Use{} }
+	_, err = set.Candidates(wish, unused)
+	want := "no infrastructure pool can take plan p now: pool here has no " + program + ": install it on this machine with apt-get install redis-server"
+	if serviceforge.CodeOf(err) != serviceforge.Exhausted || serviceforge.MessageOf(err) != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if refused := far.Refuses(wish.Plan); !strings.Contains(refused, "must bring it in its BOSH release") {
+		t.Errorf("the far pool: %q", refused)
+	}
+	if err := os.WriteFile(program, nil, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if fit, err := set.Candidates(wish, unused); names(fit) != "here" {
+		t.Errorf("got %q, %v", names(fit), err)
 	}
 }
 

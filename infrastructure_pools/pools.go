@@ -14,6 +14,7 @@ type Pool struct {
 	Name           string
 	Infrastructure string // picks a release's infrastructure stub; "default" where it has none of that name
 	Director       Director
+	Local          bool // its VMs are processes of this machine, which see its programs
 
 	AZs          []string
 	Network      string

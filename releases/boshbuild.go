@@ -20,7 +20,7 @@ import (
 )
 
 // BOSHSource is the source folder of a BOSH release (jobs/*, packages/*, and
-// src/* for the files that packages name) and what is not in it.
+// src/* and blobs/* for the files that packages name) and what is not in it.
 type BOSHSource struct {
 	Name, Version string
 	Files         fs.FS
@@ -199,66 +199,6 @@ func (b *boshBuild) job(name string) ([]entry, []string, error) {
 		entries = append(entries, inline(path, text))
 	}
 	return entries, spec.Packages, nil
-}
-
-// pkg lists a package's files: packaging and what its spec names, found in src/
-// or in the payload.
-func (b *boshBuild) pkg(name string) ([]entry, []string, error) {
-	spec := struct {
-		Name         string   `yaml:"name"`
-		Files        []string `yaml:"files"`
-		Dependencies []string `yaml:"dependencies"`
-	}{Dependencies: []string{}}
-	dir := "packages/" + name + "/"
-	if _, err := b.spec(dir+"spec", name, &spec, &spec.Name); err != nil {
-		return nil, nil, err
-	}
-	text, err := fs.ReadFile(b.source.Files, dir+"packaging")
-	if err != nil {
-		return nil, nil, serviceforge.Wrap(err, serviceforge.Invalid, "BOSH release %s: package %s has no packaging", b.source.Name, name)
-	}
-	entries := []entry{inline("packaging", text)}
-	for _, path := range spec.Files {
-		e, err := b.packageFile(name, path)
-		if err != nil {
-			return nil, nil, err
-		}
-		entries = append(entries, e)
-	}
-	return entries, spec.Dependencies, nil
-}
-
-func (b *boshBuild) packageFile(name, path string) (entry, error) {
-	if !fs.ValidPath(path) || strings.ContainsAny(path, "*?[") {
-		return entry{}, invalid("BOSH release %s: package %s: %q must be the path of one file", b.source.Name, name, path)
-	}
-	payload, ok := b.source.Payload[name+"/"+path]
-	if !ok {
-		text, err := fs.ReadFile(b.source.Files, "src/"+path)
-		if err != nil {
-			return entry{}, serviceforge.Wrap(err, serviceforge.Invalid, "BOSH release %s: package %s has no file %s", b.source.Name, name, path)
-		}
-		return inline(path, text), nil
-	}
-	if b.used == nil {
-		b.used = make(map[string]bool)
-	}
-	b.used[name+"/"+path] = true
-	e := entry{path: path, mode: payload.Mode.Perm(), disk: payload.Path, digest: payload.SHA256}
-	if e.mode == 0 {
-		e.mode = 0o755
-	}
-	if e.digest == "" || !b.sparse {
-		digest, err := fileDigest(payload.Path)
-		if err != nil {
-			return entry{}, serviceforge.Wrap(err, serviceforge.Internal, "the file for %s/%s cannot be read", name, path)
-		}
-		if e.digest != "" && e.digest != digest {
-			return entry{}, invalid("the file for %s/%s has not the digest given", name, path)
-		}
-		e.digest = digest
-	}
-	return e, nil
 }
 
 // spec reads a spec file and checks its name.

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -147,6 +148,23 @@ func TestSparseBuildHasTheSameFingerprints(t *testing.T) {
 	}
 }
 
+// What a folder holds, source or blob, goes into the package; a source wins.
+func TestPackagesTakeAFolder(t *testing.T) {
+	files := fstest.MapFS{
+		"jobs":                     {Mode: fs.ModeDir},
+		"packages/redis/spec":      {Data: []byte("name: redis\nfiles: ['redis/*']\n")},
+		"packages/redis/packaging": {},
+		"src/redis/README.md":      {Data: []byte("source")},
+		"blobs/redis/README.md":    {Data: []byte("blob")},
+		"blobs/redis/redis.tar.gz": {Data: []byte("server")},
+	}
+	tgz := build(t, releases.BOSHSource{Name: "r", Version: "1", Files: files}, false)
+	pkg := contents(t, contents(t, tgz)["packages/redis.tgz"])
+	if len(pkg) != 3 || string(pkg["redis/README.md"]) != "source" || string(pkg["redis/redis.tar.gz"]) != "server" {
+		t.Errorf("got %q", pkg)
+	}
+}
+
 func TestBuildRefuses(t *testing.T) {
 	path, digest := program(t, "x")
 	ok := func() fstest.MapFS {
@@ -169,6 +187,9 @@ func TestBuildRefuses(t *testing.T) {
 		"no file":      {"has no file a", func(f fstest.MapFS, _ *releases.BOSHSource) { delete(f, "src/a") }},
 		"glob": {"must be the path of one file", func(f fstest.MapFS, _ *releases.BOSHSource) {
 			f["packages/p/spec"].Data = []byte("name: p\nfiles: ['**/*']")
+		}},
+		"empty glob": {"no file is called z*", func(f fstest.MapFS, _ *releases.BOSHSource) {
+			f["packages/p/spec"].Data = []byte("name: p\nfiles: ['z*']")
 		}},
 		"out of it": {"must be the path of one file", func(f fstest.MapFS, _ *releases.BOSHSource) {
 			f["packages/p/spec"].Data = []byte("name: p\nfiles: [../a]")

@@ -67,6 +67,8 @@ type fileBOSH struct {
 	Releases  []fileRelease  `yaml:"releases"`
 	Stemcells []fileStemcell `yaml:"stemcells"`
 	Templates fileTemplates  `yaml:"release_templates"`
+	// Programs maps files of the VMs that packages take to Debian packages.
+	Programs map[string]string `yaml:"programs"`
 }
 
 type fileTemplates struct {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -66,6 +67,7 @@ var (
 	releaseName = regexp.MustCompile(`^[a-z0-9][-a-z0-9_]*$`)
 	semver      = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)([-+][-+0-9A-Za-z.]+)?$`)
 	sha256Text  = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	debianName  = regexp.MustCompile(`^[a-z0-9][-a-z0-9+.]+$`)
 	prefixName  = regexp.MustCompile(`^[a-z][-a-z0-9]{0,29}$`)
 )
 
@@ -200,6 +202,11 @@ func (s *service) loadBOSH(f *fileBOSH) error {
 	if !s.legacy && (len(f.Releases) == 0 || len(f.Stemcells) == 0) {
 		return invalid("bosh_release needs releases and stemcells")
 	}
+	for path, debian := range f.Programs {
+		if !filepath.IsAbs(path) || filepath.Clean(path) != path || !debianName.MatchString(debian) {
+			return invalid("bosh_release.programs maps absolute paths to names of Debian packages, not %q to %q", path, debian)
+		}
+	}
 	for _, r := range f.Releases {
 		switch {
 		case s.legacy: // 2014 named the director's newest
@@ -257,7 +264,7 @@ func (s *service) loadPlans(files fs.FS, f *fileService) error {
 			PlanUpdateable: p.PlanUpdateable, UpdateTo: successors,
 			MaintenanceInfo:        catalog.MaintenanceInfo(cmp.Or(p.Maintenance, f.Maintenance)),
 			MaximumPollingDuration: p.MaximumPollingDuration, Deadline: p.Deadline, Pools: p.rule(), Bindings: p.bindings(), Costs: p.Costs,
-			Needs:   catalog.Needs{VMTypes: p.Needs.VMTypes, DiskTypes: p.Needs.DiskTypes, Stemcells: s.operatingSystems()},
+			Needs:   catalog.Needs{VMTypes: p.Needs.VMTypes, DiskTypes: p.Needs.DiskTypes, Stemcells: s.operatingSystems(), Programs: f.BOSHRelease.Programs},
 			Schemas: catalog.Schemas{Create: schemas[Create].text, Update: schemas[Update].text, Bind: schemas[Bind].text},
 		}}
 		s.plans[p.ID] = made

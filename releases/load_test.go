@@ -58,6 +58,8 @@ func TestLoadRefuses(t *testing.T) {
 		{"missing template", "templates/x.yml is missing", small("a: 1", "[t.yml]", "[x.yml]")},
 		{"path out of the release", "not a path inside the release", small("a: 1", "[t.yml]", "[../../x.yml]")},
 		{"release path", "not a path inside the release", small("a: 1", `version: "1"}`, `version: "1", file: ../x}`)},
+		{"a program without a path", "bosh_release.programs maps absolute paths", small("a: 1", "    release_templates:", "    programs: {redis-server: redis-server}\n    release_templates:")},
+		{"a program of no package", "bosh_release.programs maps absolute paths", small("a: 1", "    release_templates:", "    programs: {/usr/bin/x: 'x; reboot'}\n    release_templates:")},
 		{"impure template", "t.yml line 2: rand is not allowed", small("a: 1\nb: (( rand(\"[:alnum:]\", 10) ))")},
 		{"a cost below nothing", "costs: ips: -1 is no cost", small("a: 1", "description: d}", "description: d, costs: {ips: -1}}")},
 		{"a cost without a name", `"Memory MB" cannot name a resource`, small("a: 1", "description: d}", "description: d, costs: {Memory MB: 1}}")},

@@ -116,14 +116,14 @@ func (s *service) factValues(facts map[string][]string) (map[string]any, error) 
 	out := make(map[string]any, len(s.facts))
 	for name, spec := range s.facts {
 		addresses := facts[spec.InstanceGroup]
-		if len(addresses) == 0 {
+		switch {
+		case spec.Address != "first":
+			out[name] = list(addresses) // a group may have no instances
+		case len(addresses) == 0:
 			return nil, serviceforge.Errorf(serviceforge.Unprocessable,
 				"no address of instance group %s is known (fact %s)", spec.InstanceGroup, name)
-		}
-		if spec.Address == "first" {
+		default:
 			out[name] = addresses[0]
-		} else {
-			out[name] = list(addresses)
 		}
 	}
 	return out, nil
