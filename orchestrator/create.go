@@ -104,7 +104,7 @@ func (l *leader) mayDeploy(ctx context.Context, d Director, i *serviceforge.Inst
 		return err
 	case whose == foreign:
 		return serviceforge.Errorf(serviceforge.Unprocessable, "a deployment named %s exists that this broker did not make", i.Deployment)
-	case whose == earlier: // its disks may hold what is not this instance's to read
+	case whose == earlier || whose == unheardOf: // its disks may hold what is not this instance's to read
 		return serviceforge.Errorf(serviceforge.Unprocessable, "the deployment %s of an earlier service instance still exists", i.Deployment)
 	case whose == nobody && i.Operation.Kind == serviceforge.Update:
 		return serviceforge.Errorf(serviceforge.Unprocessable, "the deployment %s is gone from pool %s: delete the service instance", i.Deployment, i.Pool)

@@ -83,9 +83,9 @@ func (l *leader) intendDelete(ctx context.Context, i *serviceforge.Instance) (ne
 		return goOn, err
 	case whose == nobody:
 		return goOn, l.bury(ctx, i)
-	case whose != ours && i.Secrets.Empty(): // nothing was ever posted for this instance
+	case whose != ours && i.Secrets.Empty(): // nothing was ever posted for this instance; its tombstone knows an earlier one's orphan
 		return goOn, l.bury(ctx, i)
-	case whose != ours:
+	case whose != ours && whose != earlier: // both of those were deleted by whoever ordered them
 		return goOn, serviceforge.Errorf(serviceforge.Unprocessable, "the deployment %s was not made by this broker for this instance; it is left alone", i.Deployment)
 	}
 	i.Operation.Intent = serviceforge.Intent{ContextID: contextID(&i.Operation, destroy), Verb: destroy, Term: l.term}
@@ -153,9 +153,10 @@ func (l *leader) bury(ctx context.Context, i *serviceforge.Instance) error {
 type owner int
 
 const (
-	nobody owner = iota // there is no such deployment
-	ours
-	earlier // this broker's, for an instance of the same id that is no more
+	nobody    owner = iota // there is no such deployment
+	ours                   // this instance's
+	earlier                // that of an instance of the same id whose tombstone is there
+	unheardOf              // stamped for the instance's id, by an operation that neither record nor tombstone knows
 	foreign
 )
 
@@ -175,14 +176,34 @@ func (l *leader) owner(ctx context.Context, d Director, i *serviceforge.Instance
 		switch {
 		case !ok || stamp.Broker != l.Store.BrokerID() || stamp.Instance != i.ID:
 			return foreign, nil
-		case !slices.Contains(i.Operations, stamp.Operation) && len(i.Facts) == 0: // a record with facts may be a restored one
+		case slices.Contains(i.Operations, stamp.Operation) || len(i.Facts) > 0: // a record with facts may be a restored one
+			return ours, nil
+		}
+		buried, err := l.buried(ctx, i)
+		switch {
+		case err != nil:
+			return foreign, err
+		case slices.Contains(buried, stamp.Operation):
 			return earlier, nil
 		}
-		return ours, nil
+		return unheardOf, nil
 	}
 	tasks, err := d.Tasks(ctx, TaskQuery{Deployment: i.Deployment})
-	if err == nil && tracesOf(tasks, i.Deployment, i.Operations).ours {
-		return ours, nil
+	if err != nil {
+		return foreign, err
 	}
-	return foreign, err
+	buried, err := l.buried(ctx, i)
+	if err != nil {
+		return foreign, err
+	}
+	return tracesOf(tasks, i.Deployment, i.Operations, buried).owner, nil
+}
+
+// buried lists the operations of the earlier instances of the same id.
+func (l *leader) buried(ctx context.Context, i *serviceforge.Instance) ([]string, error) {
+	stone, err := l.Store.Tombstone(ctx, i.ID)
+	if serviceforge.CodeOf(err) == serviceforge.NotFound || stone.Deployment != i.Deployment {
+		return nil, ignoreGone(err)
+	}
+	return stone.Operations, err
 }

@@ -183,8 +183,8 @@ func (s *search) look(ctx context.Context, name string) (seen sight, found bool,
 		return seen, true, err
 	}
 	stone, buried := s.byName[name]
-	traces := tracesOf(tasks, name, stone.Operations)
-	if seen.made = traces.newest; buried && traces.ours {
+	traces := tracesOf(tasks, name, nil, stone.Operations)
+	if seen.made = traces.newest; buried && traces.owner == earlier {
 		seen.Group, seen.Instance, seen.DeletedAt = Orphan, stone.ID, stone.DeletedAt
 	}
 	return seen, true, nil
@@ -249,7 +249,7 @@ func (s *search) remove(ctx context.Context, seen sight) (task int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	traces := tracesOf(before, name, nil)
+	traces := tracesOf(before, name, nil, nil)
 	if traces.running != 0 {
 		return 0, serviceforge.Errorf(serviceforge.NotReady, "task %d works on deployment %s: wait for its end", traces.running, name)
 	}

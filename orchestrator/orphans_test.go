@@ -142,7 +142,7 @@ func (h *house) deletesOnlyOrphans(strays []string) {
 }
 
 // An orphan whose id was taken again may hold what is not the new instance's to
-// read: it is neither deployed over nor deleted, and goes only by its name after that.
+// read: it is neither deployed over nor deleted, and an orphan again after that.
 func TestAnOrphanWhoseInstanceIsBackIsLeftAlone(t *testing.T) {
 	h := newHouse(t)
 	stop := h.run()
@@ -157,11 +157,45 @@ func TestAnOrphanWhoseInstanceIsBackIsLeftAlone(t *testing.T) {
 	h.run()
 	h.until("a", created.Operation, serviceforge.Failed)
 	h.until("a", h.remove("a").Operation, serviceforge.Succeeded)
-	if left := h.strays(); len(left) != 1 || left[0].Group != orchestrator.Unknown || h.director.deployments["plain-a"].posts != 0 {
+	if left := h.strays(); len(left) != 1 || left[0].Group != orchestrator.Orphan || h.director.deployments["plain-a"].posts != 0 {
 		t.Errorf("left: %+v", left)
 	}
-	_, err := h.DeleteStray(t.Context(), orchestrator.Caller{}, "", "plain-a", 0, true)
+	_, err := h.DeleteStray(t.Context(), orchestrator.Caller{}, "", "plain-a", 0, false)
 	must(t, err)
+}
+
+// A request of an earlier instance reaches the director when its id is taken
+// again and the new one's deploy has failed: all of it is this broker's, nothing
+// keeps the new one from being deleted. What somebody else posts does.
+func TestAnEarlierInstancesLateRequestKeepsNobodyFromDeleting(t *testing.T) {
+	const somebodys = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+	for _, deployed := range []bool{false, true} {
+		for _, test := range []struct {
+			who  string
+			want serviceforge.OperationState
+		}{{"the earlier one", serviceforge.Succeeded}, {"somebody else", serviceforge.Failed}} {
+			t.Run(fmt.Sprintf("%s, deployed: %v", test.who, deployed), func(t *testing.T) {
+				t.Parallel()
+				h := newHouse(t)
+				h.run()
+				operation := h.deleted("a")
+				if test.want == serviceforge.Failed {
+					operation = somebodys
+				}
+				h.director.outcome = []string{orchestrator.TaskError, orchestrator.TaskError}
+				h.until("a", h.create("a").Operation, serviceforge.Failed)
+				manifest := ""
+				if deployed {
+					manifest = fmt.Sprintf("# serviceforge broker=%s instance=a operation=%s\n", h.store.BrokerID(), operation)
+				}
+				h.director.stands("plain-a", manifest, operation+".deploy.0")
+				h.until("a", h.remove("a").Operation, test.want)
+				if left := len(h.director.deployments); (left == 0) != (test.want == serviceforge.Succeeded) {
+					t.Errorf("%d deployments are left", left)
+				}
+			})
+		}
+	}
 }
 
 func TestOneNameOnTwoDirectors(t *testing.T) {

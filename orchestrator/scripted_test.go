@@ -23,6 +23,7 @@ type scripted struct {
 	tasks       []orchestrator.Task // by id, from 1
 	hold        bool                // deploy tasks do not end by themselves
 	holdDeletes bool                // nor do those of deletes
+	dies        bool                // the next deletion is its end: nothing is left, but the task has timed out
 	queue       bool                // tasks that are held wait for a worker of the director
 	outcome     []string            // states of the next deploy tasks; "" or none = done
 	words       string              // what failed tasks say
@@ -152,9 +153,13 @@ func (d *scripted) Delete(_ context.Context, name, contextID string) (id int, er
 			}
 		}
 		state := orchestrator.TaskDone
-		if d.holdDeletes {
+		switch {
+		case d.holdDeletes:
 			state = d.held()
-		} else {
+		case d.dies:
+			d.dies, state = false, orchestrator.TaskTimeout
+			fallthrough
+		default:
 			delete(d.deployments, name)
 		}
 		id = d.task(orchestrator.Task{State: state, Deployment: name, ContextID: contextID, Description: "delete deployment " + name})

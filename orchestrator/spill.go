@@ -96,7 +96,7 @@ func (l *leader) postLeave(ctx context.Context, i *serviceforge.Instance, p *pol
 			return goOn, err
 		case whose == nobody:
 			return l.elsewhere(ctx, i)
-		case whose == foreign:
+		case whose != ours && whose != earlier:
 			return goOn, serviceforge.Errorf(serviceforge.Unprocessable, "the deployment %s is not this broker's any more", i.Deployment)
 		}
 		sending, cancel := context.WithTimeout(ctx, l.PostTimeout)

@@ -5,20 +5,20 @@ import "strings"
 // traces are what the tasks of a deployment tell about where it comes from.
 // They decide where there is no manifest, which would carry a stamp.
 type traces struct {
-	// ours says that every deploy since the deployment was last deleted was
-	// posted for one of the instance's operations, and at least one of them, or a
-	// deletion that did not succeed.
-	ours    bool
+	owner   owner
 	newest  int // the newest task that deployed or deleted it; 0 = none is known
 	running int // one of them that has not ended; 0 = none
 }
 
-// tracesOf reads tasks, newest first, for the operations of one instance. What
-// somebody else posted over a deployment of ours makes it theirs as well: then
-// it is not ours to delete. Tasks of other kinds say nothing.
-func tracesOf(tasks []Task, deployment string, operations []string) traces {
-	var found traces
-	foreign := false
+// tracesOf reads tasks, newest first, for the operations of one instance and of
+// the earlier ones of its id that were deleted. What anybody else posted since
+// the deployment was last deleted makes it theirs as well: then it is foreign.
+// Of what is left it is ours if this instance posted for it: before it first
+// did so there was no deployment of that name, whatever became of the earlier
+// one's deletion. Tasks of other kinds say nothing.
+func tracesOf(tasks []Task, deployment string, operations, buried []string) traces {
+	found := traces{owner: foreign}
+	alien := false
 	for n := range tasks {
 		t := &tasks[n]
 		if !touches(t, deployment) {
@@ -31,14 +31,20 @@ func tracesOf(tasks []Task, deployment string, operations []string) traces {
 		if deletes(t, deployment) && t.State == TaskDone {
 			break // what was before has nothing to do with what stands there
 		}
-		switch posted := postedFor(t, operations); {
-		case posted:
-			found.ours = true
+		switch {
+		case postedFor(t, operations):
+			found.owner = ours
+		case postedFor(t, buried):
+			if found.owner == foreign {
+				found.owner = earlier
+			}
 		case !deletes(t, deployment):
-			foreign = true
+			alien = true
 		}
 	}
-	found.ours = found.ours && !foreign
+	if alien {
+		found.owner = foreign
+	}
 	return found
 }
 

@@ -25,6 +25,11 @@ type verb struct {
 
 func verbs() []verb {
 	created := func(h *house) { h.until("a", h.create("a").Operation, serviceforge.Succeeded) }
+	goneUnseen := func(h *house) { // the director died when it had deleted it, so that the task does not say done
+		created(h)
+		h.director.dies = true
+		h.until("a", h.remove("a").Operation, serviceforge.Succeeded)
+	}
 	return []verb{
 		{name: "provision", prepare: func(*house) {}, begin: func(h *house) orchestrator.Accepted { return h.create("a") }, points: 8, posts: 1, holds: "plan"},
 		{
@@ -41,6 +46,23 @@ func verbs() []verb {
 				h.director.deployments["plain-a"] = &deployment{manifest: []byte("name: plain-a\n")}
 			},
 			begin: func(h *house) orchestrator.Accepted { return h.create("a") }, points: 6, ends: serviceforge.Failed,
+		},
+		{
+			name: "provision where an earlier one's deletion was not seen to end",
+			prepare: func(h *house) {
+				goneUnseen(h)
+				h.director.outcome = []string{orchestrator.TaskTimeout}
+			},
+			begin: func(h *house) orchestrator.Accepted { return h.create("a") }, points: 10, posts: 2, holds: "plan",
+		},
+		{
+			name: "deprovision of what never succeeded, where an earlier one's deletion was not seen to end",
+			prepare: func(h *house) {
+				goneUnseen(h)
+				h.director.outcome = []string{orchestrator.TaskError, orchestrator.TaskError}
+				h.until("a", h.create("a").Operation, serviceforge.Failed)
+			},
+			begin: func(h *house) orchestrator.Accepted { return h.remove("a") }, points: 6,
 		},
 		{name: "deprovision", prepare: created, begin: func(h *house) orchestrator.Accepted { return h.remove("a") }, points: 6},
 		{

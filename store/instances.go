@@ -46,7 +46,7 @@ func (s *Store) CreateInstance(ctx context.Context, i *serviceforge.Instance) (e
 	}
 	answer, err := s.commitCounted(ctx, i, i.Account(),
 		[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(place), "=", 0)},
-		[]clientv3.Op{clientv3.OpPut(place, value), clientv3.OpPut(first, told), clientv3.OpDelete(key(tombstonesKey, i.ID))},
+		[]clientv3.Op{clientv3.OpPut(place, value), clientv3.OpPut(first, told)},
 		[]clientv3.Op{clientv3.OpGet(place)})
 	if err != nil {
 		return existing, err
@@ -110,7 +110,11 @@ func (s *Store) PutInstance(ctx context.Context, i *serviceforge.Instance, term 
 // claim and what it took of the quotas are given back, its history is kept for a
 // year. Errors as PutInstance.
 func (s *Store) BuryInstance(ctx context.Context, i *serviceforge.Instance, term int64) error {
-	stone, err := encode(key(tombstonesKey, i.ID), nil, tombstoneOf(i))
+	before, err := s.Tombstone(ctx, i.ID)
+	if err != nil && serviceforge.CodeOf(err) != serviceforge.NotFound {
+		return err
+	}
+	stone, err := encode(key(tombstonesKey, i.ID), nil, tombstoneOf(i, before))
 	if err != nil {
 		return err
 	}

@@ -184,6 +184,37 @@ func TestADeletedInstanceLeavesATombstoneAndNoBindings(t *testing.T) {
 	}
 }
 
+// The tasks of a director may tell of instances before the last one: their
+// operations are remembered, while the id is taken again too, but not for ever.
+func TestATombstoneKnowsTheEarlierInstancesOfItsID(t *testing.T) {
+	s := open(t)
+	for n := range 102 {
+		i := instance("i")
+		i.Operations = []string{fmt.Sprint("op", n)}
+		_, err := s.CreateInstance(t.Context(), i)
+		must(t, err)
+		if n > 0 {
+			if _, err := s.Tombstone(t.Context(), "i"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		must(t, s.BuryInstance(t.Context(), i, 0))
+	}
+	stone, err := s.Tombstone(t.Context(), "i")
+	must(t, err)
+	if known := stone.Operations; len(known) != 101 || known[0] != "op1" || known[100] != "op101" {
+		t.Errorf("%d operations, from %s to %s", len(known), known[0], known[len(known)-1])
+	}
+	other := instance("i")
+	other.Deployment, other.Operations = "another-i", []string{"other"}
+	_, err = s.CreateInstance(t.Context(), other)
+	must(t, err)
+	must(t, s.BuryInstance(t.Context(), other, 0))
+	if stone, err = s.Tombstone(t.Context(), "i"); err != nil || len(stone.Operations) != 1 {
+		t.Errorf("tombstone = %+v, %v", stone, err)
+	}
+}
+
 func TestABindingNeedsTheInstanceUnchanged(t *testing.T) {
 	s := open(t)
 	i := instance("i")

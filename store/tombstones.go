@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -14,8 +15,13 @@ import (
 // tombstoneLife is how long a deleted instance is remembered (DESIGN §3).
 const tombstoneLife = 90 * 24 * time.Hour
 
+// tombstoneLineage is how many operations of earlier instances of an id are
+// remembered.
+const tombstoneLineage = 100
+
 // Tombstone is what remains of a deleted instance: enough to answer a late
-// poll and to recognise a deployment that should be gone.
+// poll and to recognise a deployment that should be gone. It stays when the id
+// is taken again: tasks of a director may still tell of the earlier instance.
 type Tombstone struct {
 	header
 	ID          string    `json:"id"`
@@ -23,15 +29,21 @@ type Tombstone struct {
 	Deployment  string    `json:"deployment"`
 	Pool        string    `json:"pool"`
 	OperationID string    `json:"operation_id"`
-	Operations  []string  `json:"operations"` // context ids of the deployment begin with one of these
+	Operations  []string  `json:"operations"` // of it, and of earlier ones with its deployment's name: context ids of that begin with one of these
 	DeletedAt   time.Time `json:"deleted_at"`
 }
 
-func tombstoneOf(i *serviceforge.Instance) Tombstone {
+// tombstoneOf is the tombstone of an instance; before is that of the last one of
+// the same id, or nothing.
+func tombstoneOf(i *serviceforge.Instance, before Tombstone) Tombstone {
+	var earlier []string
+	if before.Deployment == i.Deployment {
+		earlier = before.Operations[max(0, len(before.Operations)-tombstoneLineage):]
+	}
 	return Tombstone{
 		header: header{recordVersion, 1},
 		ID:     i.ID, Platform: i.Platform, Deployment: i.Deployment, Pool: i.Pool,
-		OperationID: i.Operation.ID, Operations: i.Operations, DeletedAt: i.Operation.FinishedAt,
+		OperationID: i.Operation.ID, Operations: slices.Concat(earlier, i.Operations), DeletedAt: i.Operation.FinishedAt,
 	}
 }
 
