@@ -46,6 +46,9 @@ func (r *Release) Manifest(ctx context.Context, spiff *Spiff, in Input) ([]byte,
 	if err != nil {
 		return nil, err
 	}
+	if err := spiff.ownReferences(ctx, w, body); err != nil {
+		return nil, err
+	}
 	stamp := Stamp{Broker: in.Broker, Instance: in.Instance.ID, Operation: in.Instance.Operation.ID}
 	return append([]byte(stamp.String()+"\n"), body...), nil
 }

@@ -1,8 +1,12 @@
 package releases
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
+	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/cloudfoundry/bosh-cli/v7/director/template"
@@ -175,4 +179,68 @@ func (r references) fine(text string, declared map[string]bool) bool {
 		}
 	}
 	return !strings.Contains(reference.ReplaceAllString(text, ""), "((")
+}
+
+// ownReferences refuses a body whose references are not all the documents' own:
+// a value with a "(" may have become one with the "(" of a template, and name a
+// variable of this deployment that nobody meant to show. Without any "(" in
+// values the same references have to stand at the same places.
+func (s *Spiff) ownReferences(ctx context.Context, w work, body []byte) error {
+	plain, _ := harmless(w.sf).(map[string]any)
+	if !bytes.Contains(body, []byte("((")) || reflect.DeepEqual(plain, w.sf) {
+		return nil
+	}
+	w.sf = plain
+	other, err := s.produce(ctx, w)
+	if err != nil {
+		return err
+	}
+	want, err := referencesIn(other)
+	if err != nil {
+		return err
+	}
+	if got, err := referencesIn(body); err != nil || !slices.Equal(got, want) {
+		return serviceforge.Wrap(err, serviceforge.Unprocessable, "a value of the instance became a reference in the manifest")
+	}
+	return nil
+}
+
+// harmless is v without "(" in its texts.
+func harmless(v any) any {
+	switch v := v.(type) {
+	case string:
+		return strings.ReplaceAll(v, "(", "[")
+	case []any:
+		out := make([]any, len(v))
+		for i, item := range v {
+			out[i] = harmless(item)
+		}
+		return out
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for key, item := range v {
+			out[strings.ReplaceAll(key, "(", "[")] = harmless(item)
+		}
+		return out
+	}
+	return v
+}
+
+// referencesIn lists the texts with references, and where they are.
+func referencesIn(manifest []byte) (out []string, err error) {
+	root, err := parseYAML("the manifest", manifest)
+	if err != nil {
+		return nil, err
+	}
+	tree, err := valueOf(root, new(int))
+	if err != nil {
+		return nil, invalid("the manifest %s", err)
+	}
+	err = walk("", tree, func(path, text string) error {
+		if strings.Contains(text, "((") {
+			out = append(out, path+" "+text)
+		}
+		return nil
+	})
+	return out, err
 }
