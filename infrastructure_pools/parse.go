@@ -7,6 +7,7 @@ import (
 	"io"
 	"regexp"
 
+	"github.com/cppforlife/go-patch/patch"
 	"gopkg.in/yaml.v3"
 
 	"github.com/serviceforge/serviceforge"
@@ -41,6 +42,7 @@ type file struct {
 		Slots          []fileSlot        `yaml:"slots"`
 	} `yaml:"pool"`
 	Stub yaml.Node `yaml:"stub"`
+	Ops  yaml.Node `yaml:"ops"`
 }
 
 type fileSlot struct {
@@ -68,8 +70,8 @@ var (
 	slotName = regexp.MustCompile(`^[A-Za-z0-9][-A-Za-z0-9_.]{0,62}$`)
 )
 
-// Parse reads one pool file: a map `pool` and a Spiff stub `stub`. Unknown keys
-// are refused. Errors: Invalid, naming the line.
+// Parse reads one pool file: a map `pool`, a Spiff stub `stub` and operations
+// `ops`. Unknown keys are refused. Errors: Invalid, naming the line.
 func Parse(document []byte) (Pool, error) {
 	var f file
 	dec := yaml.NewDecoder(bytes.NewReader(document))
@@ -140,7 +142,29 @@ func (f *file) pool() (Pool, error) {
 	if p.Stub, err = stubOf(&f.Stub); err != nil {
 		return Pool{}, serviceforge.Wrap(err, serviceforge.Invalid, "pool %s: %s", p.Name, serviceforge.MessageOf(err))
 	}
+	if p.Ops, err = opsOf(&f.Ops); err != nil {
+		return Pool{}, serviceforge.Wrap(err, serviceforge.Invalid, "pool %s: %s", p.Name, serviceforge.MessageOf(err))
+	}
 	return p, nil
+}
+
+// opsOf writes operations as a document of their own; nil = there are none.
+func opsOf(n *yaml.Node) ([]byte, error) {
+	if n.Kind == 0 {
+		return nil, nil
+	}
+	var definitions []patch.OpDefinition
+	if err := n.Decode(&definitions); err != nil {
+		return nil, serviceforge.Wrap(err, serviceforge.Invalid, "line %d: ops must be a list of operations: %s", n.Line, reason(err))
+	}
+	if _, err := patch.NewOpsFromDefinitions(definitions); err != nil {
+		return nil, serviceforge.Wrap(err, serviceforge.Invalid, "line %d: ops: %v", n.Line, err)
+	}
+	ops, err := yaml.Marshal(n)
+	if err != nil {
+		return nil, serviceforge.Wrap(err, serviceforge.Invalid, "line %d: ops cannot be written as YAML", n.Line)
+	}
+	return ops, nil
 }
 
 // stubOf writes a stub as a document of its own; nil = it is empty.

@@ -24,6 +24,7 @@ type Pool struct {
 	Stemcells    map[string]string // operating system -> version
 
 	Stub []byte // Spiff stub (YAML) merged into every manifest of this pool; empty = none
+	Ops  []byte // operations (YAML, as in an ops file), applied last to every manifest of this pool; empty = none
 
 	State       State
 	Reachable   bool // the broker can open connections to the VMs

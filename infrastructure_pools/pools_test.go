@@ -54,6 +54,8 @@ func TestParseRefuses(t *testing.T) {
 		{"empty", "", "it is empty"},
 		{"unknown key", minimal + "  colour: red\n", "line 9: field colour not found"},
 		{"unknown root", minimal + "slots: []\n", "field slots not found"},
+		{"ops that are no list", minimal + "ops: {type: remove}\n", "line 9: ops must be a list of operations"},
+		{"an unknown operation", minimal + "ops:\n- {type: paint, path: /a}\n", "line 10: ops: Unknown operation [0] with type 'paint'"},
 		{"no name", strings.Replace(minimal, "name: lab", "name: La B", 1), "name must be"},
 		{"no azs", strings.Replace(minimal, "[z1]", "[]", 1), "azs is missing"},
 		{"no network", strings.Replace(minimal, "network: default", "network: ''", 1), "network is missing"},

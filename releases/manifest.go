@@ -33,6 +33,9 @@ func (r *Release) Manifest(ctx context.Context, spiff *Spiff, in Input) ([]byte,
 		return nil, r.Runnable()
 	}
 	ops := slices.Concat(s.ops, p.ops)
+	if len(in.Pool.Ops) > 0 {
+		ops = append(ops, document{Name: "ops of pool " + in.Pool.Name, Data: string(in.Pool.Ops)})
+	}
 	w := work{
 		documents: documents, sf: sf, more: keyText("manifest", in.Broker, s.manifest, ops), quote: quoteYAML,
 		finish: func(tree, sf map[string]any) ([]byte, error) {

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/serviceforge/serviceforge"
+	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/users"
 )
@@ -46,6 +47,43 @@ func TestOpsFilesAreApplied(t *testing.T) {
 	}
 	if once.Runs() != 1 {
 		t.Errorf("Spiff ran %d times: %v", once.Runs(), releases.Impure(once))
+	}
+}
+
+// TestOpsOfAPool: an operator changes what a service release of somebody else
+// deploys, last of all, on one pool only, where the release asks for nothing.
+func TestOpsOfAPool(t *testing.T) {
+	pool, err := pools.Parse([]byte(`pool: {name: big, azs: [z1], network: default, vm_types: {small: s}, stemcells: {ubuntu-jammy: "1.0"}}
+ops:
+- {type: replace, path: /groups/name=web/size, value: large}
+- {type: replace, path: "/addons?/-", value: {name: syslog}}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := with(small("groups: [{name: web, size: (( sf.params.word ))}]", "templates: [t.yml],", "templates: [t.yml], ops_files: [first.yml],"),
+		map[string]string{"first.yml": "- {type: replace, path: /groups/name=web/size, value: medium}\n"})
+	r, once, always := load(t, files), renderer(t), releases.Always(renderer(t))
+	in := smallInput(t, "")
+	for _, c := range []struct {
+		pool pools.Pool
+		want []any
+	}{{in.Pool, []any{"medium", nil}}, {pool, []any{"large", []any{map[string]any{"name": "syslog"}}}}} {
+		in.Pool = c.pool
+		sameManifest(t, r, once, always, in)
+		m, err := r.Manifest(limited(t), once, in)
+		if err != nil {
+			t.Fatal(serviceforge.DetailOf(err))
+		}
+		got := parse(t, m)
+		group := got["groups"].([]any)[0].(map[string]any)
+		if diff := cmp.Diff(c.want, []any{group["size"], got["addons"]}); diff != "" {
+			t.Errorf("pool %s (-want +got):\n%s", c.pool.Name, diff)
+		}
+	}
+	in.Pool.Ops = []byte("- {type: remove, path: /nothing}\n")
+	if _, err := r.Manifest(limited(t), once, in); serviceforge.CodeOf(err) != serviceforge.Unprocessable || !strings.Contains(serviceforge.DetailOf(err), "ops of pool big") {
+		t.Errorf("operations that do not fit: %s", serviceforge.DetailOf(orNone(err)))
 	}
 }
 
