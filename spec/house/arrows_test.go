@@ -56,7 +56,7 @@ var foreign = map[string]string{
 	"code.cloudfoundry.org/lager":                           "broker",
 	"github.com/cloudfoundry/bosh-cli":                      "orchestrator/bosh",
 	"github.com/cloudfoundry/bosh-cli/v7/director/template": "releases", // ops files, ((vars))
-	"github.com/cppforlife/go-patch":                        "releases",
+	"github.com/cppforlife/go-patch":                        "infrastructure_pools releases",
 	"github.com/santhosh-tekuri/jsonschema":                 "releases",
 	"golang.org/x/text":                                     "releases", // the words of jsonschema's errors
 	"github.com/cloudfoundry/bosh-utils":                    "orchestrator/bosh",
