@@ -106,9 +106,10 @@ func serviceOf(o catalog.Offering) domain.Service {
 }
 
 // checkOrder wants a plan of the very offering: brokerapi lets a plan of
-// another one through (OSB "Provisioning: Body": 400).
+// another one through (OSB "Provisioning: Body": 400). Whether it is still on
+// offer is the engine's matter.
 func (b *Broker) checkOrder(serviceID, planID string) error {
-	_, _, err := b.catalog().Plan(serviceID, planID)
+	_, _, err := b.engine.Shelf.Known(serviceID, planID)
 	return err
 }
 
@@ -117,10 +118,8 @@ func (b *Broker) checkChange(serviceID, planID string) error {
 	if planID != "" {
 		return b.checkOrder(serviceID, planID)
 	}
-	for _, o := range b.catalog().Offerings() {
-		if o.ID == serviceID {
-			return nil
-		}
+	if b.engine.Shelf.KnowsService(serviceID) {
+		return nil
 	}
 	return serviceforge.Errorf(serviceforge.Invalid, "unknown service %q", serviceID)
 }

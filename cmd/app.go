@@ -12,11 +12,11 @@ import (
 	"sync/atomic"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/catalog"
 	"github.com/serviceforge/serviceforge/config"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/localbosh"
 	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/shelf"
 	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/store"
 	"github.com/serviceforge/serviceforge/users"
@@ -40,8 +40,7 @@ type App struct {
 	etcd      *store.Embedded
 	director  *localbosh.Director
 	store     *store.Store
-	catalog   *catalog.Catalog
-	releases  map[string]*releases.Release
+	shelf     *shelf.Shelf
 	pools     *pools.Set
 	directors map[string]orchestrator.Director
 	users     *users.Drivers
@@ -131,10 +130,13 @@ func (a *App) start(ctx context.Context) error {
 		}
 	}
 	if a.parts.Web {
-		if err := a.loadReleases(); err != nil {
+		if err := a.openStore(ctx); err != nil {
 			return err
 		}
-		if err := a.openStore(ctx); err != nil {
+		if err := a.loadPools(); err != nil {
+			return err
+		}
+		if err := a.openShelf(ctx); err != nil {
 			return err
 		}
 		if err := a.makeEngine(); err != nil {

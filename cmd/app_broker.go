@@ -17,7 +17,6 @@ import (
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/admin"
 	"github.com/serviceforge/serviceforge/broker"
-	"github.com/serviceforge/serviceforge/catalog"
 	"github.com/serviceforge/serviceforge/config"
 	"github.com/serviceforge/serviceforge/dashboard"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
@@ -47,7 +46,7 @@ func (a *App) openStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	limits, err := a.limits()
+	limits, err := a.config.Limits()
 	if err != nil {
 		return err
 	}
@@ -62,17 +61,6 @@ func (a *App) openStore(ctx context.Context) error {
 		return a.bootstrap(ctx)
 	}
 	return nil
-}
-
-// limits are the configured quotas, by ids.
-func (a *App) limits() ([]serviceforge.Limit, error) {
-	limits, err := a.config.Limits()
-	for n := range limits {
-		if err == nil {
-			limits[n], err = a.catalog.Limit(limits[n])
-		}
-	}
-	return limits, err
 }
 
 // etcdClient is the in-process client of the built-in server, or one of the
@@ -96,20 +84,13 @@ func (a *App) etcdClient() (*store.Client, error) {
 
 // makeEngine makes the engine.
 func (a *App) makeEngine() error {
-	if err := a.loadPools(); err != nil {
-		return err
-	}
-	var versions map[string]string
-	if a.onlyLocal {
-		versions = a.localVersions()
-	}
 	environment := []string{"SERVICEFORGE_STATE=" + a.config.State}
 	a.spiff = releases.NewSpiff(a.program.Path, environment)
 	a.users = users.New(a.log.With("part", "users"))
 	a.engine = orchestrator.New(orchestrator.Options{
-		Store: a.store, Catalog: a.catalog, Releases: a.releases, Pools: a.pools, Directors: a.directors,
+		Store: a.store, Shelf: a.shelf, Pools: a.pools, Directors: a.directors,
 		Users: a.users, Spiff: a.spiff, Log: a.log.With("part", "engine"), Now: time.Now,
-		NewID: func() string { return ulid.Make().String() }, Versions: versions, Name: a.replicaName(),
+		NewID: func() string { return ulid.Make().String() }, Name: a.replicaName(),
 		PostTimeout: a.config.Engine.DirectorTimeout, StrangerWait: a.strangerWait(), Sweep: a.config.Engine.Sweep,
 	})
 	a.onStop(func(context.Context) error { return errors.Join(a.users.Close(), a.spiff.Close()) })
@@ -136,20 +117,6 @@ func (a *App) strangerWait() time.Duration {
 		return -1
 	}
 	return a.config.Engine.Lease + a.config.Engine.DirectorTimeout
-}
-
-// loadReleases reads the service releases and makes the catalog of them.
-func (a *App) loadReleases() error {
-	release, err := releases.Load(releases.Etcd())
-	if err == nil {
-		err = release.Runnable()
-	}
-	if err != nil {
-		return err
-	}
-	a.releases = map[string]*releases.Release{release.Ref(): release}
-	a.catalog, err = catalog.New(release.Offerings())
-	return err
 }
 
 // loadPools reads the pool files; without any there is one pool. A pool that
@@ -250,7 +217,7 @@ func (a *App) followPlatforms(osb *broker.Broker) (first string, err error) {
 // faces is the handler of everything the broker serves. The faces read escaped
 // paths, so no ServeMux may clean them before.
 func (a *App) faces() (http.Handler, error) {
-	current := func() *catalog.Catalog { return a.catalog }
+	current := a.shelf.Catalog
 	osb := broker.New(broker.Options{
 		Engine: a.engine, Catalog: current, RequireAPIVersion: a.config.Broker.RequireAPIVersion, RateLimit: a.config.Broker.RateLimit,
 		Observe:      a.metrics.answered,

@@ -108,13 +108,11 @@ func (p installedProgram) version(b releases.BOSHRelease) string {
 }
 
 // localVersions are the versions on the local director.
-func (a *App) localVersions() map[string]string {
+func (a *App) localVersions(r *releases.Release) map[string]string {
 	versions := map[string]string{}
-	for _, r := range a.releases {
-		for _, b := range r.BOSHReleases() {
-			if b.Source != "" {
-				versions[b.Name] = a.program.version(b)
-			}
+	for _, b := range r.BOSHReleases() {
+		if b.Source != "" {
+			versions[b.Name] = a.program.version(b)
 		}
 	}
 	return versions

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/catalog"
 	"github.com/serviceforge/serviceforge/releases"
 )
 
@@ -60,7 +61,7 @@ func (e *Engine) wish(r ProvisionRequest) (*serviceforge.Instance, error) {
 	if err := serviceforge.CheckID("the instance id", r.InstanceID); err != nil {
 		return nil, err
 	}
-	offering, plan, err := e.Catalog.Plan(r.ServiceID, r.PlanID)
+	offering, plan, err := e.Shelf.Catalog().Plan(r.ServiceID, r.PlanID)
 	if err != nil {
 		return nil, err
 	}
@@ -201,12 +202,18 @@ func (e *Engine) visible(ctx context.Context, c Caller, id string) (serviceforge
 	return i, err
 }
 
+// plan is an instance's, as the service release has it that the instance is made with.
+func (e *Engine) plan(i *serviceforge.Instance) (catalog.Plan, error) {
+	_, plan, err := e.Shelf.Plan(i.Release, i.ServiceID, i.PlanID)
+	return plan, err
+}
+
 func (e *Engine) release(ref string) (*releases.Release, error) {
-	release, ok := e.Releases[ref]
-	if !ok {
-		return nil, serviceforge.Errorf(serviceforge.Unprocessable, "the service release %s is not installed", ref)
+	edition, err := e.Shelf.Edition(ref)
+	if err != nil {
+		return nil, err
 	}
-	return release, nil
+	return edition.Release, nil
 }
 
 // sameService compares the ids a request repeats with those of the instance;

@@ -76,11 +76,14 @@ func (e *Engine) checkBind(r *BindRequest, i *serviceforge.Instance) (catalog.Pl
 	if r.Predecessor != "" {
 		r.ServiceID, r.PlanID = cmp.Or(r.ServiceID, i.ServiceID), cmp.Or(r.PlanID, i.PlanID)
 	}
-	offering, plan, err := e.Catalog.Plan(r.ServiceID, r.PlanID)
-	if err != nil {
-		return plan, err
+	if _, _, err := e.Shelf.Known(r.ServiceID, r.PlanID); err != nil {
+		return catalog.Plan{}, err
 	}
 	if err := sameService(i, r.ServiceID, r.PlanID); err != nil {
+		return catalog.Plan{}, err
+	}
+	offering, plan, err := e.Shelf.Plan(i.Release, i.ServiceID, i.PlanID)
+	if err != nil {
 		return plan, err
 	}
 	if err := closed(i); err != nil {

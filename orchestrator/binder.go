@@ -174,7 +174,7 @@ func (v *visit) revocation(ctx context.Context, r serviceforge.Revocation) error
 // platform polls.
 func (v *visit) late(b *serviceforge.Binding) bool {
 	deadline := bindDeadline
-	if _, plan, err := v.Catalog.Plan(b.ServiceID, b.PlanID); err == nil && plan.MaximumPollingDuration > 0 {
+	if plan, err := v.plan(v.instance); err == nil && plan.MaximumPollingDuration > 0 {
 		deadline = min(deadline, time.Duration(pollingPart*float64(plan.MaximumPollingDuration)))
 	}
 	return v.Now().Sub(b.Operation.StartedAt) > deadline

@@ -24,7 +24,7 @@ const (
 // turn on, and as long as the platform polls (0 = not known).
 func (l *leader) limits(i *serviceforge.Instance) (deadline, polled time.Duration) {
 	deadline = DefaultDeadline
-	if _, plan, err := l.Catalog.Plan(i.ServiceID, i.PlanID); err == nil {
+	if plan, err := l.plan(i); err == nil {
 		polled = time.Duration(pollingPart * float64(plan.MaximumPollingDuration))
 		if plan.Deadline > 0 {
 			deadline = plan.Deadline
@@ -76,7 +76,7 @@ func (l *leader) inLine(ctx context.Context, i *serviceforge.Instance) (next, er
 		}
 		return l.untilDue(i), nil
 	}
-	left, limited := l.patience(i.ServiceID, i.PlanID, i.Operation.StartedAt)
+	left, limited := l.patience(i.Release, i.ServiceID, i.PlanID, i.Operation.StartedAt)
 	switch {
 	case !limited:
 		return untilWoken, nil
@@ -88,8 +88,8 @@ func (l *leader) inLine(ctx context.Context, i *serviceforge.Instance) (next, er
 
 // patience is how long the platform still waits for an operation; false = that
 // is not known.
-func (l *leader) patience(serviceID, planID string, started time.Time) (time.Duration, bool) {
-	_, polled := l.limits(&serviceforge.Instance{ServiceID: serviceID, PlanID: planID})
+func (l *leader) patience(release, serviceID, planID string, started time.Time) (time.Duration, bool) {
+	_, polled := l.limits(&serviceforge.Instance{Release: release, ServiceID: serviceID, PlanID: planID})
 	return polled - l.Now().Sub(started), polled > 0
 }
 

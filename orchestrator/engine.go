@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/catalog"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
+	"github.com/serviceforge/serviceforge/orchestrator/shelf"
 	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/store"
 	"github.com/serviceforge/serviceforge/users"
@@ -35,8 +35,7 @@ const (
 // Options are what an Engine needs; all fields but the last group are required.
 type Options struct {
 	Store     *store.Store
-	Catalog   *catalog.Catalog
-	Releases  map[string]*releases.Release // by Ref
+	Shelf     *shelf.Shelf // what is on offer, and what instances are made with
 	Pools     *pools.Set
 	Directors map[string]Director // by pool name
 	Users     *users.Drivers
@@ -45,8 +44,6 @@ type Options struct {
 	Now       func() time.Time
 	NewID     func() string // sortable, unique, ≤ 32 characters (ULID)
 
-	// Versions replaces versions of BOSH releases for new instances, by name.
-	Versions    map[string]string
 	Name        string        // this replica's name, shown to operators
 	PostTimeout time.Duration // default DefaultPostTimeout
 	// StrangerWait is how long a new leader waits before it repeats a request

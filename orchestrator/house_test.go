@@ -20,6 +20,7 @@ import (
 	"github.com/serviceforge/serviceforge/config"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/shelf"
 	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/spec/spiff"
 	"github.com/serviceforge/serviceforge/store"
@@ -115,10 +116,6 @@ func newHouseOf(t *testing.T, files fs.FS, quotas ...string) *house {
 	s, err := store.Open(t.Context(), store.Options{Client: etcd.Client(), Keys: keys, Log: quiet, Exclusive: true, Limits: limits})
 	must(t, err)
 	t.Cleanup(s.Close)
-	release, err := releases.Load(files)
-	must(t, err)
-	offered, err := catalog.New(release.Offerings())
-	must(t, err)
 	pool, err := pools.Local()
 	must(t, err)
 	set, err := pools.NewSet(pool)
@@ -136,12 +133,24 @@ func newHouseOf(t *testing.T, files fs.FS, quotas ...string) *house {
 		return s
 	}
 	h.options = orchestrator.Options{
-		Store: s, Catalog: offered, Releases: map[string]*releases.Release{release.Ref(): release}, Pools: set,
+		Store: s, Pools: set,
 		Directors: map[string]orchestrator.Director{pool.Name: h.director}, Users: drivers, Spiff: renderer, Log: quiet,
 		Now: time.Now, NewID: func() string { return ulid.Make().String() }, Name: "test", StrangerWait: -1,
 	}
+	h.sell(files, nil)
 	h.Engine = orchestrator.New(h.options)
 	return h
+}
+
+// sell offers a service release, and versions of BOSH releases for new instances,
+// to engines that are made from now on.
+func (h *house) sell(files fs.FS, versions map[string]string) {
+	h.t.Helper()
+	release, err := releases.Load(files)
+	must(h.t, err)
+	offered, err := catalog.New(release.Offerings())
+	must(h.t, err)
+	h.options.Shelf = shelf.Fixed(offered, shelf.Edition{Release: release, Versions: versions})
 }
 
 // run starts an engine on the store, as a new process would; the result ends it.

@@ -143,14 +143,7 @@ func (s *search) looksLikeOurs(name string) bool {
 	if _, ok := s.byName[name]; ok {
 		return true
 	}
-	return slices.ContainsFunc(s.offeringPrefixes(), func(prefix string) bool { return strings.HasPrefix(name, prefix+"-") })
-}
-
-func (e *Engine) offeringPrefixes() (prefixes []string) {
-	for _, o := range e.Catalog.Offerings() {
-		prefixes = append(prefixes, o.DeploymentNamePrefix)
-	}
-	return prefixes
+	return slices.ContainsFunc(s.Shelf.Prefixes(), func(prefix string) bool { return strings.HasPrefix(name, prefix+"-") })
 }
 
 // sight is what a look at a stray showed. Two that are equal saw the same

@@ -53,7 +53,7 @@ func wishFor(plan catalog.Plan, parameters string) (pools.Wish, error) {
 // instance beside those that wait already. It asks nobody; the last word has
 // the transaction that places. Errors: Invalid (the named pool), Exhausted.
 func (e *Engine) mayPlace(i *serviceforge.Instance) error {
-	_, plan, err := e.Catalog.Plan(i.ServiceID, i.PlanID)
+	plan, err := e.plan(i)
 	if err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func (e *Engine) mayPlace(i *serviceforge.Instance) error {
 // is placed at a time then, so that each sees the ones before it. Else nothing
 // is stored before it is the instance's turn: the choice goes with the intent.
 func (l *leader) place(ctx context.Context, i *serviceforge.Instance) (next, error) {
-	_, plan, err := l.Catalog.Plan(i.ServiceID, i.PlanID)
+	plan, err := l.plan(i)
 	if err != nil {
 		return goOn, err
 	}
@@ -138,7 +138,7 @@ func (l *leader) lineUp(s *store.Summary) bool {
 	}
 	pool := s.Pool
 	if s.Kind == serviceforge.Provision && s.Step == serviceforge.Accepted {
-		_, plan, err := l.Catalog.Plan(s.ServiceID, s.PlanID)
+		_, plan, err := l.Shelf.Plan(s.Release, s.ServiceID, s.PlanID)
 		if err != nil || plan.Pools.Parameter {
 			return false
 		}
@@ -159,7 +159,7 @@ func (l *leader) lineUp(s *store.Summary) bool {
 		return false
 	}
 	p.await(ticketOf(s))
-	if left, limited := l.patience(s.ServiceID, s.PlanID, s.StartedAt); limited {
+	if left, limited := l.patience(s.Release, s.ServiceID, s.PlanID, s.StartedAt); limited {
 		l.queue.after(s.ID, max(left, closest))
 	}
 	return true
@@ -187,7 +187,10 @@ func (l *leader) promise(instance, plan string, fit []pools.Pool) (*poller, erro
 
 // choose notes the pool on the record, and what hangs on it.
 func (l *leader) choose(i *serviceforge.Instance, p *pools.Pool) {
-	i.Pool, i.Slot, i.Infrastructure, i.Versions = p.Name, "", p.Infrastructure, l.Versions
+	i.Pool, i.Slot, i.Infrastructure, i.Versions = p.Name, "", p.Infrastructure, nil
+	if edition, err := l.Shelf.Edition(i.Release); err == nil {
+		i.Versions = edition.Versions
+	}
 }
 
 // placeIn places the instance in the pool, if a place is free. Errors:

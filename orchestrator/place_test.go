@@ -11,10 +11,8 @@ import (
 	"testing/fstest"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/catalog"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/orchestrator"
-	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/store"
 )
 
@@ -24,10 +22,7 @@ func (h *house) pooled(rule string, more ...string) map[string]*scripted {
 	h.t.Helper()
 	files := maps.Clone(plain)
 	files["service.yml"] = &fstest.MapFile{Data: []byte(strings.Replace(string(plain["service.yml"].Data), "description: a plan", "description: a plan"+rule, 1))}
-	release, err := releases.Load(files)
-	must(h.t, err)
-	offered, err := catalog.New(release.Offerings())
-	must(h.t, err)
+	h.sell(files, nil)
 	directors := map[string]*scripted{}
 	h.options.Directors = map[string]orchestrator.Director{}
 	var all []pools.Pool
@@ -40,7 +35,7 @@ func (h *house) pooled(rule string, more ...string) map[string]*scripted {
 	}
 	set, err := pools.NewSet(all...)
 	must(h.t, err)
-	h.options.Catalog, h.options.Releases, h.options.Pools = offered, map[string]*releases.Release{release.Ref(): release}, set
+	h.options.Pools = set
 	h.Engine = orchestrator.New(h.options)
 	return directors
 }

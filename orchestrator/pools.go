@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -222,12 +223,10 @@ func (e *Engine) checkReleases(ctx context.Context, d Director) (findings []Find
 	if err != nil {
 		return []Finding{{What: "releases", Says: serviceforge.MessageOf(err)}}
 	}
-	for _, ref := range slices.Sorted(maps.Keys(e.Releases)) {
-		for _, b := range e.Releases[ref].BOSHReleases() {
-			version := b.Version
-			if pinned := e.Versions[b.Name]; pinned != "" {
-				version = pinned
-			}
+	editions := e.Shelf.Editions()
+	for _, ref := range slices.Sorted(maps.Keys(editions)) {
+		for _, b := range editions[ref].BOSHReleases() {
+			version := cmp.Or(editions[ref].Versions[b.Name], b.Version)
 			findings = append(findings, present("release", b.Name, version, there[b.Name]))
 		}
 	}

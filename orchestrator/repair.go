@@ -49,7 +49,7 @@ func (e *Engine) anew(i *serviceforge.Instance, c Caller) error {
 		i.Operation = e.newOperation(serviceforge.Provision, c)
 		i.State = serviceforge.Initialized
 		if len(i.Holds) == 0 { // given back when nothing was left of it
-			_, plan, err := e.Catalog.Plan(i.ServiceID, i.PlanID)
+			plan, err := e.plan(i)
 			if err != nil {
 				return err
 			}

@@ -30,7 +30,7 @@ func (e *Engine) Reset(ctx context.Context, c Caller, instanceID string) (Accept
 // in its pool was deleted.
 func (e *Engine) begin(i *serviceforge.Instance, c Caller) error {
 	if len(i.Holds) == 0 {
-		_, plan, err := e.Catalog.Plan(i.ServiceID, i.PlanID)
+		plan, err := e.plan(i)
 		if err != nil {
 			return err
 		}

@@ -20,7 +20,7 @@ func (l *leader) maySpill(ctx context.Context, i *serviceforge.Instance, d Direc
 	if !slices.Contains(noRoom, why.class) || len(i.Operation.Tried) >= maxSpills {
 		return false, nil
 	}
-	_, plan, err := l.Catalog.Plan(i.ServiceID, i.PlanID)
+	plan, err := l.plan(i)
 	if err != nil {
 		return false, err
 	}

@@ -290,7 +290,7 @@ func (s *sweeper) slots(ctx context.Context, deployments []string) error {
 
 // namesFor lists the names that deployments of an instance of that id may have.
 func (s *sweeper) namesFor(id string) (names []string) {
-	for _, prefix := range s.offeringPrefixes() {
+	for _, prefix := range s.Shelf.Prefixes() {
 		names = append(names, serviceforge.DeploymentName(prefix, id))
 	}
 	return names

@@ -51,8 +51,7 @@ func (e *Engine) updateWish(r UpdateRequest, i *serviceforge.Instance) (servicef
 	if r.PlanID != "" {
 		wish.PlanID = r.PlanID
 	}
-	offering, plan, err := e.Catalog.Plan(i.ServiceID, wish.PlanID)
-	if err != nil {
+	if err := e.onOffer(i, wish.PlanID); err != nil {
 		return wish, err
 	}
 	if err := checkObject("context", r.Context); err != nil {
@@ -65,12 +64,13 @@ func (e *Engine) updateWish(r UpdateRequest, i *serviceforge.Instance) (servicef
 		wish.Context = serviceforge.NewSecret(string(r.Context))
 	}
 	if r.Upgrade && i.Pool != "" { // without one it has nothing to be upgraded, and is refused anyway
-		pool, err := e.Pools.Pool(i.Pool)
-		if err != nil {
+		if err := e.upgrade(i, &wish); err != nil {
 			return wish, err
 		}
-		wish.Release, wish.Versions, wish.Maintenance = offering.Release, e.Versions, plan.MaintenanceInfo.Version
-		wish.Pins = i.Pins.Upgraded(pool.Pins())
+	}
+	plan, err := e.wishedPlan(i, wish)
+	if err != nil {
+		return wish, err
 	}
 	if wish.Parameters, err = merged(i.Parameters, r.Parameters); err != nil {
 		return wish, err
@@ -83,6 +83,48 @@ func (e *Engine) updateWish(r UpdateRequest, i *serviceforge.Instance) (servicef
 		return wish, err
 	}
 	return wish, release.CheckParameters(plan, releases.Whole, json.RawMessage(wish.Parameters.Reveal()))
+}
+
+// onOffer refuses a change to a plan that nobody can have any more; the one that
+// the instance has may stay. Errors: Invalid.
+func (e *Engine) onOffer(i *serviceforge.Instance, planID string) error {
+	if planID == i.PlanID {
+		return nil
+	}
+	_, _, err := e.Shelf.Catalog().Plan(i.ServiceID, planID)
+	return err
+}
+
+// upgrade makes the wish one for the version of the service release that is on
+// offer, and for what its pool file says now. Errors: Unprocessable.
+func (e *Engine) upgrade(i *serviceforge.Instance, wish *serviceforge.Wish) error {
+	pool, err := e.Pools.Pool(i.Pool)
+	if err != nil {
+		return err
+	}
+	offering, plan, err := e.Shelf.Catalog().Plan(i.ServiceID, wish.PlanID)
+	if err != nil {
+		return serviceforge.Wrap(err, serviceforge.Unprocessable,
+			"the plan of service instance %q is no longer offered: it stays with %s, or changes to another plan by the upgrade", i.ID, i.Release)
+	}
+	edition, err := e.Shelf.Edition(offering.Release)
+	if err != nil {
+		return err
+	}
+	wish.Release, wish.Versions, wish.Maintenance = offering.Release, edition.Versions, plan.MaintenanceInfo.Version
+	wish.Pins = i.Pins.Upgraded(pool.Pins())
+	return nil
+}
+
+// wishedPlan is the plan as the service release has it that the wish is made
+// with. Errors: Unprocessable.
+func (e *Engine) wishedPlan(i *serviceforge.Instance, wish serviceforge.Wish) (catalog.Plan, error) {
+	_, plan, err := e.Shelf.Plan(wish.Release, i.ServiceID, wish.PlanID)
+	if serviceforge.CodeOf(err) == serviceforge.Invalid {
+		err = serviceforge.Wrap(err, serviceforge.Unprocessable,
+			"service instance %q is made with %s, which has no such plan: change the plan by an upgrade (maintenance_info)", i.ID, wish.Release)
+	}
+	return plan, err
 }
 
 // merged puts the members of changes over those of an instance's parameters.
@@ -111,7 +153,7 @@ func merged(present serviceforge.Secret, changes json.RawMessage) (serviceforge.
 // beginUpdate makes the operation that fulfils the wish; one that needs no
 // deployment is fulfilled at once. Errors: Unprocessable, AsyncRequired.
 func (e *Engine) beginUpdate(i *serviceforge.Instance, wish serviceforge.Wish, r UpdateRequest) error {
-	_, plan, err := e.Catalog.Plan(i.ServiceID, wish.PlanID)
+	plan, err := e.wishedPlan(i, wish)
 	if err != nil {
 		return err
 	}
@@ -143,7 +185,7 @@ func (e *Engine) beginUpdate(i *serviceforge.Instance, wish serviceforge.Wish, r
 // its plan, by its pool, and by what an update that failed has begun. Errors:
 // Unprocessable.
 func (e *Engine) mayBecome(i *serviceforge.Instance, wish serviceforge.Wish) error {
-	offering, plan, err := e.Catalog.Plan(i.ServiceID, wish.PlanID)
+	plan, err := e.wishedPlan(i, wish)
 	if err != nil {
 		return err
 	}
@@ -151,7 +193,10 @@ func (e *Engine) mayBecome(i *serviceforge.Instance, wish serviceforge.Wish) err
 		if id == "" || id == wish.PlanID {
 			continue
 		}
-		_, from, err := e.Catalog.Plan(i.ServiceID, id)
+		offering, from, err := e.Shelf.Plan(wish.Release, i.ServiceID, id)
+		if err != nil { // it is in no newer version
+			offering, from, err = e.Shelf.Plan(i.Release, i.ServiceID, id)
+		}
 		switch {
 		case err != nil:
 			return err

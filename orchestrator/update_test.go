@@ -196,7 +196,7 @@ func TestAnUpgradeMovesThePins(t *testing.T) {
 	stop := h.run()
 	h.until("a", h.create("a").Operation, serviceforge.Succeeded)
 	stop()
-	h.options.Versions = map[string]string{"plain": "2"}
+	h.sell(plain, map[string]string{"plain": "2"})
 	h.Engine = orchestrator.New(h.options)
 	h.run()
 	h.until("a", h.change("a", parameters(`{"level": 7}`)).Operation, serviceforge.Succeeded)

@@ -23,7 +23,8 @@ const maxFile = 256 << 10
 type Release struct {
 	name, version string
 	services      []*service
-	legacy        bool // a block of 2014: its documents are v1 manifests
+	catalog       *catalog.Catalog // of this release alone
+	legacy        bool             // a block of 2014: its documents are v1 manifests
 	warnings      []string
 	pending       []string // keys that are valid, but not done yet
 }
@@ -100,7 +101,7 @@ func Load(files fs.FS) (*Release, error) {
 		}
 		r.services = append(r.services, s)
 	}
-	_, err = catalog.New(r.Offerings())
+	r.catalog, err = catalog.New(r.Offerings())
 	return r, err
 }
 
@@ -123,6 +124,17 @@ func (r *Release) Runnable() error {
 
 // Ref returns "name/version".
 func (r *Release) Ref() string { return r.name + "/" + r.version }
+
+// Name returns the name alone.
+func (r *Release) Name() string { return r.name }
+
+// Version returns the version alone.
+func (r *Release) Version() string { return r.version }
+
+// Plan looks up a plan of this release and its offering. Errors: Invalid.
+func (r *Release) Plan(serviceID, planID string) (catalog.Offering, catalog.Plan, error) {
+	return r.catalog.Plan(serviceID, planID)
+}
 
 // Offerings returns what the release offers, for catalog.New.
 func (r *Release) Offerings() []catalog.Offering {

@@ -21,6 +21,21 @@ const (
 	keepAgain      = time.Second
 )
 
+// SetLimits replaces the configured limits. They are put in force while this
+// replica leads.
+func (s *Store) SetLimits(limits []serviceforge.Limit) {
+	texts := make([]string, 0, len(limits))
+	for _, l := range limits {
+		texts = append(texts, l.String())
+	}
+	slices.Sort(texts)
+	s.limits.Store(&texts)
+	select {
+	case s.relimit <- struct{}{}:
+	default:
+	}
+}
+
 // KeepQuotas puts the configured limits in force, counts what exists when a
 // limit is new or somebody asks for it, and goes on until ctx ends. It is for the
 // leader of the term.
@@ -35,6 +50,7 @@ func (s *Store) KeepQuotas(ctx context.Context, term int64) {
 		select {
 		case <-ctx.Done():
 		case <-news:
+		case <-s.relimit:
 		case <-timer.C:
 		}
 		timer.Stop()
@@ -48,12 +64,13 @@ func (s *Store) enforce(ctx context.Context, term int64) error {
 	if err != nil {
 		return err
 	}
-	same := slices.Equal(quotasIn(record.Limits), quotasIn(s.limits))
+	before := record.Limits
+	record.Limits = *s.limits.Load()
+	same := slices.Equal(quotasIn(before), quotasIn(record.Limits))
 	switch {
 	case !same, record.Counting, record.Counted < record.Asked:
 		return s.count(ctx, term, record, revision)
-	case revision == 0, !slices.Equal(record.Limits, s.limits): // only sizes
-		record.Limits = s.limits
+	case revision == 0, !slices.Equal(before, record.Limits): // only sizes
 		_, err = s.putLimits(ctx, record, revision, term)
 	}
 	return err
@@ -69,10 +86,10 @@ func quotasIn(limits []string) []string {
 	return quotas
 }
 
-// count counts what exists. Nothing can be taken or given back meanwhile.
+// count counts what exists, for the limits in the record. Nothing can be taken or given back meanwhile.
 func (s *Store) count(ctx context.Context, term int64, record limitsRecord, revision int64) error {
 	started := time.Now()
-	record.Limits, record.Counting = s.limits, true
+	record.Counting = true
 	asked := record.Asked
 	revision, err := s.putLimits(ctx, record, revision, term)
 	if err != nil {
@@ -105,7 +122,7 @@ func (s *Store) count(ctx context.Context, term int64, record limitsRecord, revi
 	record.Counting, record.Counted, record.At = false, asked, time.Now().UTC()
 	_, err = s.putLimits(ctx, record, revision, term)
 	if err == nil {
-		s.log.Info("the quotas were counted", "limits", len(s.limits), "corrected", len(wrong), "took", time.Since(started))
+		s.log.Info("the quotas were counted", "limits", len(record.Limits), "corrected", len(wrong), "took", time.Since(started))
 	}
 	return err
 }

@@ -9,8 +9,8 @@ import (
 	"errors"
 	"log/slog"
 	"net/url"
-	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -34,6 +34,8 @@ const (
 	tombstonesKey = root + "tombstones/"
 	slotsKey      = root + "slots/"
 	poolsKey      = root + "pools/"
+	releasesKey   = root + "releases/"
+	switchedKey   = root + "releases" // written by whatever changes what is on offer
 	tokensKey     = root + "tokens/"
 	progressKey   = root + "progress/"
 	looksKey      = root + "looks/"
@@ -69,7 +71,7 @@ type Options struct {
 	// Lease is how long a leader that went silent still counts as the leader,
 	// in whole seconds; 0 = DefaultLease.
 	Lease time.Duration
-	// Limits are put in force while this replica leads. See KeepQuotas.
+	// Limits are put in force while this replica leads. See KeepQuotas, SetLimits.
 	Limits []serviceforge.Limit
 	// Ended is told of every operation on an instance that this replica ends; nil = nobody.
 	Ended func(serviceforge.Kind, serviceforge.OperationState)
@@ -91,7 +93,8 @@ type Store struct {
 	view      *view
 	ended     func(serviceforge.Kind, serviceforge.OperationState)
 
-	limits  []string // configured, as Limit's String, sorted
+	limits  atomic.Pointer[[]string] // configured, as Limit's String, sorted
+	relimit chan struct{}            // holds one when limits is news to KeepQuotas
 	quotas  *quotas
 	counted chan *change // for combine
 	stop    context.CancelFunc
@@ -102,11 +105,9 @@ type Store struct {
 // name yet, and fills the view. Close ends what it started, not the client.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{client: o.Client, keys: o.Keys, log: o.Log, exclusive: o.Exclusive, leaseLife: o.Lease}
-	for _, l := range o.Limits {
-		s.limits = append(s.limits, l.String())
-	}
-	slices.Sort(s.limits)
-	s.quotas, s.counted = newQuotas(len(s.limits) > 0), make(chan *change, maxTogether)
+	s.relimit = make(chan struct{}, 1)
+	s.SetLimits(o.Limits)
+	s.quotas, s.counted = newQuotas(len(o.Limits) > 0), make(chan *change, maxTogether)
 	if s.ended = o.Ended; s.ended == nil {
 		s.ended = func(serviceforge.Kind, serviceforge.OperationState) {}
 	}

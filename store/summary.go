@@ -18,6 +18,8 @@ type Summary struct {
 	Organization          string // its GUID; kept while an operation runs
 	Deployment            string
 	Pool, Slot            string
+	Release               string // it is made with
+	Moving                string // the release that a running update moves it to
 	State                 serviceforge.State
 	OperationID           string
 	Kind                  serviceforge.Kind
@@ -38,9 +40,13 @@ func (s *Summary) Busy() bool { return s.OperationState == serviceforge.InProgre
 // SummaryOf returns what the view would keep of a record.
 func SummaryOf(i *serviceforge.Instance) Summary {
 	o := &i.Operation
+	moving := ""
+	if i.Busy() && o.Kind == serviceforge.Update {
+		moving = o.Wish.Release
+	}
 	return Summary{
 		ID: i.ID, ServiceID: i.ServiceID, PlanID: i.PlanID, Platform: i.Platform, Organization: i.OrganizationGUID,
-		Deployment: i.Deployment, Pool: i.Pool, Slot: i.Slot, State: i.State,
+		Deployment: i.Deployment, Pool: i.Pool, Slot: i.Slot, Release: i.Release, Moving: moving, State: i.State,
 		OperationID: o.ID, Kind: o.Kind, OperationState: o.State, Step: o.Step, Task: o.Intent.Task,
 		Message: o.Message, Aftermath: o.Aftermath, Before: o.Before, NotBefore: o.NotBefore, StartedAt: o.StartedAt, CreatedAt: i.CreatedAt, Revision: i.Revision,
 	}
@@ -58,6 +64,7 @@ type entry struct {
 
 type words struct {
 	serviceID, planID, platform, pool string
+	release, moving                   string
 	organization                      string // of an operation that runs: the other instances have their words in common
 	state                             serviceforge.State
 	kind                              serviceforge.Kind
@@ -76,7 +83,7 @@ type seldom struct {
 // a piece of a whole record.
 func compact(s *Summary) *entry {
 	common := words{
-		serviceID: s.ServiceID, planID: s.PlanID, platform: s.Platform, pool: s.Pool,
+		serviceID: s.ServiceID, planID: s.PlanID, platform: s.Platform, pool: s.Pool, release: s.Release, moving: s.Moving,
 		state: s.State, kind: s.Kind, operationState: s.OperationState, step: s.Step,
 	}
 	if s.Busy() {
@@ -108,6 +115,7 @@ func (e *entry) summary() Summary {
 	w := e.words.Value()
 	s := Summary{
 		ID: e.id, ServiceID: w.serviceID, PlanID: w.planID, Platform: w.platform, Organization: w.organization, Deployment: e.deployment, Pool: w.pool,
+		Release: w.release, Moving: w.moving,
 		State: w.state, OperationID: e.operation, Kind: w.kind, OperationState: w.operationState, Step: w.step, Task: e.task,
 		StartedAt: instant(e.startedAt), CreatedAt: instant(e.createdAt), Revision: e.revision,
 	}
@@ -155,6 +163,8 @@ func decodeSummary(kv *mvccpb.KeyValue) (Summary, bool) {
 			s.Pool = value.String()
 		case "slot":
 			s.Slot = value.String()
+		case "release":
+			s.Release = value.String()
 		case "state":
 			s.State = serviceforge.State(value.String())
 		case "operation":
@@ -164,6 +174,9 @@ func decodeSummary(kv *mvccpb.KeyValue) (Summary, bool) {
 		}
 		return true
 	})
+	if !s.Busy() || s.Kind != serviceforge.Update {
+		s.Moving = ""
+	}
 	return s, s.ID == idOf(kv) && s.State != "" && s.OperationState != ""
 }
 
@@ -182,6 +195,8 @@ func (s *Summary) takeOperation(operation gjson.Result) {
 			s.Message = value.String()
 		case "intent":
 			s.Task = int(value.Get("task").Int())
+		case "wish":
+			s.Moving = value.Get("release").String()
 		case "not_before":
 			s.NotBefore = value.Time()
 		case "started_at":

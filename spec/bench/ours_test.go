@@ -27,6 +27,7 @@ import (
 	"github.com/serviceforge/serviceforge/config"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/shelf"
 	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/store"
 	"github.com/serviceforge/serviceforge/users"
@@ -39,7 +40,6 @@ type ours struct {
 	store    *store.Store
 	etcd     *store.Client
 	etcdURL  string
-	catalog  *catalog.Catalog
 	director *director   // of the first pool
 	all      []*director // of all pools
 
@@ -84,7 +84,7 @@ func oursMain(args []string) int {
 	}
 	o.run(*engine)
 	osb := broker.New(broker.Options{
-		Engine: o.Engine, Catalog: func() *catalog.Catalog { return o.catalog },
+		Engine: o.Engine, Catalog: o.Shelf.Catalog,
 		Credentials:  []broker.Credential{{Name: "cc", Username: "cc", Password: serviceforge.NewSecret("secret")}},
 		DashboardURL: func(id string) string { return "http://127.0.0.1:5000/service_instances/" + id },
 		Log:          quiet(),
@@ -142,7 +142,7 @@ func (o *ours) open(state string, plainToo bool, slots int, quotas string) (stop
 	steps = append(steps, o.store.Close)
 	options := orchestrator.Options{
 		Store: o.store, Log: quiet(), Now: time.Now, NewID: func() string { return ulid.Make().String() }, Name: "bench", StrangerWait: -1,
-		Releases: map[string]*releases.Release{}, Directors: map[string]orchestrator.Director{},
+		Directors: map[string]orchestrator.Director{},
 	}
 	if err := o.offer(&options, plainToo); err != nil {
 		return stop, err
@@ -204,18 +204,18 @@ func (o *ours) offer(options *orchestrator.Options, plainToo bool) error {
 	if err != nil {
 		return err
 	}
-	options.Releases[etcd.Ref()] = etcd
+	editions := []shelf.Edition{{Release: etcd}}
 	offerings := etcd.Offerings()
 	if plainToo {
 		release, err := releases.Load(plain)
 		if err != nil {
 			return err
 		}
-		options.Releases[release.Ref()] = release
+		editions = append(editions, shelf.Edition{Release: release})
 		offerings = append(offerings, release.Offerings()...)
 	}
-	options.Catalog, err = catalog.New(offerings)
-	o.catalog = options.Catalog
+	offered, err := catalog.New(offerings)
+	options.Shelf = shelf.Fixed(offered, editions...)
 	return err
 }
 

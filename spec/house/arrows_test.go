@@ -15,7 +15,7 @@ var arrows = []struct {
 	to   string
 }{
 	{"cmd/serviceforge", "cmd"},
-	{"cmd", "serviceforge broker dashboard admin localbosh localbosh/render localbosh/vm demo config orchestrator orchestrator/bosh " +
+	{"cmd", "serviceforge broker dashboard admin localbosh localbosh/render localbosh/vm demo config orchestrator orchestrator/bosh orchestrator/shelf " +
 		"store releases releases/etcdserver users infrastructure_pools catalog"},
 
 	{"broker", "serviceforge catalog orchestrator"},
@@ -25,7 +25,8 @@ var arrows = []struct {
 	{"config", "serviceforge"},
 
 	{"orchestrator/bosh", "serviceforge orchestrator"},
-	{"orchestrator", "serviceforge catalog infrastructure_pools releases store users"},
+	{"orchestrator", "serviceforge catalog infrastructure_pools orchestrator/shelf releases store users"},
+	{"orchestrator/shelf", "serviceforge catalog releases store"},
 
 	{"store", "serviceforge"},
 	{"releases", "serviceforge catalog infrastructure_pools users"},

@@ -16,6 +16,7 @@ import (
 	"github.com/serviceforge/serviceforge/catalog"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/shelf"
 	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/store"
 	"github.com/serviceforge/serviceforge/users"
@@ -87,7 +88,7 @@ func New(t testing.TB) *Scene {
 	drivers := users.New(log)
 	t.Cleanup(func() { _ = drivers.Close() })
 	engine := orchestrator.New(orchestrator.Options{
-		Store: s, Catalog: menu, Releases: map[string]*releases.Release{release.Ref(): release},
+		Store: s, Shelf: shelf.Fixed(menu, shelf.Edition{Release: release}),
 		Pools: set, Users: drivers, Log: log, Now: time.Now, Name: "scene",
 		NewID: func() string { return ulid.Make().String() },
 	})
