@@ -23,7 +23,6 @@ func parse(t *testing.T, text []byte) map[string]any {
 	return v
 }
 
-// TestGolden compares as typed documents: "1" is not 1. UPDATE_GOLDEN=1 writes.
 func TestGolden(t *testing.T) {
 	r, s := load(t, releases.Etcd()), renderer(t)
 	for name, plan := range map[string]string{"1-server": oneServer, "3-servers": threeServer, "5-servers": fiveServer} {
@@ -31,19 +30,24 @@ func TestGolden(t *testing.T) {
 		if err != nil {
 			t.Fatal(serviceforge.DetailOf(err))
 		}
-		path := filepath.Join("testdata", "golden", name+".yml")
-		if os.Getenv("UPDATE_GOLDEN") != "" {
-			if err := os.WriteFile(path, got, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(path)
-		if err != nil {
+		golden(t, filepath.Join("testdata", "golden", name+".yml"), got)
+	}
+}
+
+// golden compares as typed documents: "1" is not 1. UPDATE_GOLDEN=1 writes.
+func golden(t *testing.T, path string, got []byte) {
+	t.Helper()
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(parse(t, want), parse(t, got)); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", name, diff)
-		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(parse(t, want), parse(t, got)); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", path, diff)
 	}
 }
 
