@@ -35,13 +35,15 @@ const (
 type Step string
 
 // The steps of a provision, in order; an update begins at Placed; a deprovision
-// uses Accepted, Submitted and Deployed (the director is done).
+// uses those from Accepted to Submitted, and Errand before its intent.
 const (
 	Accepted  Step = "accepted"  // the wish is stored
 	Placed    Step = "placed"    // the pool is chosen and secrets are made
 	Rendered  Step = "rendered"  // the intent is stored: what will be sent, and under which context id
 	Submitted Step = "submitted" // the director has given a task id
 	Deployed  Step = "deployed"  // the task is done
+	Checked   Step = "checked"   // the service answers; its next errand waits for a worker
+	Errand    Step = "errand"    // the intent to run an errand is stored, or its task is known
 	// Leaving: the pool had no room, what stands there is being deleted; the way
 	// begins anew in another pool.
 	Leaving Step = "leaving"
@@ -71,8 +73,11 @@ type Operation struct {
 	// see, came after; nil = the operation before succeeded.
 	Before *Outcome
 
-	Attempt  int // how often the current intent's step was begun anew
-	Failures int // tasks that ended in error
+	Attempt  int     // how often the current intent's step was begun anew
+	Failures int     // tasks that ended in error
+	Errands  Errands // how far it is with the errands of the service
+	// Since is when the present look at the service, or run of an errand, began.
+	Since time.Time
 	// Tried are the pools that had no room when they were asked to deploy.
 	Tried   []string
 	Repeats int // requests in a row that did not get through
@@ -93,6 +98,14 @@ type Aftermath struct {
 	Unrepeatable bool // the same update would fail in the same way: update_repeatable is false
 }
 
+// Errands is how far an operation is with the errands that its service wants
+// run. The zero Errands has run none.
+type Errands struct {
+	Done     int    // of them have ended; the next one is in turn
+	Failures int    // runs of the present one that failed
+	Warning  string // of the last one that failed without stopping the operation
+}
+
 // Outcome is how an operation ended.
 type Outcome struct {
 	Kind    Kind
@@ -105,8 +118,8 @@ type Outcome struct {
 // After a crash only an intent without a task is looked up, by its context id.
 type Intent struct {
 	ContextID string // "<operation>.<step>.<attempt>", ≤ 64 characters: X-Bosh-Context-Id
-	Verb      string // "deploy" or "delete"
-	Digest    string // SHA-256 of the manifest, hex; "" for a delete
+	Verb      string // "deploy", "delete" or "errand"
+	Digest    string // SHA-256 of the manifest, hex; "" where none is sent
 	Term      int64  // the leader that wrote it
 	Task      int    // the director's answer; 0 = not known
 }

@@ -170,16 +170,31 @@ var waitingFor = map[serviceforge.Step]struct {
 	serviceforge.Rendered:  {4, "Asking the infrastructure"},
 	serviceforge.Submitted: {5, "The infrastructure is at work"},
 	serviceforge.Deployed:  {92, "Checking that the service answers"},
+	serviceforge.Checked:   {93, "Waiting for a worker of the director"},
+	serviceforge.Errand:    {94, ""},
 }
 
+// runningErrand is the stage of an errand's task that says where it runs.
+const runningErrand = "Running errand"
+
 func (e *Engine) describeRunning(s *store.Summary, p *Progress) {
-	at := e.progress.ask(s.ID, s.OperationID, waitingFor[s.Step].percent)
+	least := waitingFor[s.Step].percent
+	if s.Kind == serviceforge.Deprovision && s.Step == serviceforge.Errand {
+		least = waitingFor[serviceforge.Placed].percent // they come first
+	}
+	at := e.progress.ask(s.ID, s.OperationID, least)
 	p.Percent, p.Description = at.percent, waitingFor[s.Step].text
 	switch s.Step {
-	case serviceforge.Accepted, serviceforge.Placed:
+	case serviceforge.Accepted, serviceforge.Placed, serviceforge.Checked:
 		if line := e.lines.place(s.OperationID); line.place > 0 {
 			p.Place, p.Waiting = line.place, line.of
 			p.Description, p.RetryAfter = line.words(), askIn(line.in)
+		}
+	case serviceforge.Errand: // its message names it
+		p.Description = s.Message
+		if at.stage == runningErrand {
+			p.Stage, p.Node = at.stage, at.node
+			p.Description += " on " + at.node
 		}
 	case serviceforge.Submitted:
 		told, known := e.lines.task(s.Pool, s.OperationID)

@@ -64,6 +64,8 @@ var classes = []class{
 		"the work on it was cancelled", "Somebody cancelled the task at the director; `serviceforge repair` begins anew.", tryAgain, nothing}},
 	{regexp.MustCompile(`does not answer|does not let the broker in|the director gave the task up`), verdict{"director_away",
 		"the infrastructure does not answer", "Is the director up, does the network let us through, are the pool's credentials right?", tryAgain, ill}},
+	{regexp.MustCompile(`^errand \S+: `), verdict{"errand_failed",
+		"an errand of the service failed", "Read what it said: `bosh task N --result`; when its reason is gone, `serviceforge repair`.", tryAgain, nothing}},
 }
 
 var unknown = verdict{"unknown", "the infrastructure reported an error", "Read the director's task: `bosh task N --debug`; then `serviceforge repair`.", tryAgain, nothing}

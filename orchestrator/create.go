@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"time"
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/releases"
@@ -13,9 +12,6 @@ import (
 
 // maxCreateFailures is how many failed tasks a create may have.
 const maxCreateFailures = 2
-
-// answerPause is the pause between looks at a service that is just starting.
-const answerPause = 20 * time.Millisecond
 
 // deployStep moves a provision on, and an update, which begins where a provision
 // has its pool.
@@ -31,6 +27,10 @@ func (l *leader) deployStep(ctx context.Context, i *serviceforge.Instance) (next
 		return l.awaitDeploy(ctx, i)
 	case serviceforge.Deployed:
 		return l.check(ctx, i)
+	case serviceforge.Checked:
+		return l.nextOrReady(ctx, i)
+	case serviceforge.Errand:
+		return l.errandStep(ctx, i)
 	case serviceforge.Leaving:
 		return l.leaving(ctx, i)
 	}
@@ -200,26 +200,48 @@ func (l *leader) giveUp(ctx context.Context, i *serviceforge.Instance, d Directo
 	return l.fail(ctx, i, "The deployment took too long", fmt.Sprintf("task %d was cancelled at the deadline", i.Operation.Intent.Task))
 }
 
-// check learns the addresses, makes ready what bindings need, and waits until
-// the service answers. No director is asked about this instance after it.
+// check waits until the service answers. Where it has no errands to run the
+// operation has ended then, and no director is asked about it any more.
 func (l *leader) check(ctx context.Context, i *serviceforge.Instance) (next, error) {
 	p, err := l.poller(i.Pool)
 	if err != nil {
 		return goOn, err
 	}
-	vms, err := p.director.Instances(ctx, i.Deployment)
+	checked, err := l.learn(ctx, p.director, i)
 	if err != nil {
 		return goOn, err
 	}
-	checked := i.Wished() // a failed update leaves facts and access as they are
-	checked.Facts = addressesOf(vms)
-	if checked.Access, err = l.access(ctx, &checked); err != nil {
-		return goOn, err
+	if err := l.answers(ctx, &checked); err != nil {
+		return goOn, l.silent(i, err)
 	}
-	if err := l.answers(ctx, checked.Access); err != nil {
+	_, some, err := l.nextErrand(i)
+	switch {
+	case err != nil:
 		return goOn, err
+	case !some:
+		return l.ready(ctx, i, &checked)
+	case i.Operation.Kind == serviceforge.Provision: // should an errand fail, a delete has to know that it stood
+		i.Facts, i.Access = checked.Facts, checked.Access
 	}
-	i.Facts, i.Access = checked.Facts, checked.Access
+	return l.advance(ctx, i, serviceforge.Checked)
+}
+
+// learn returns the instance as it was deployed, with its addresses, and what
+// bindings need that hangs on them: a failed update leaves both as they are.
+func (l *leader) learn(ctx context.Context, d Director, i *serviceforge.Instance) (serviceforge.Instance, error) {
+	deployed := i.Wished()
+	vms, err := d.Instances(ctx, i.Deployment)
+	if err != nil {
+		return deployed, err
+	}
+	deployed.Facts = addressesOf(vms)
+	deployed.Access, err = l.access(ctx, &deployed)
+	return deployed, err
+}
+
+// ready ends the operation well.
+func (l *leader) ready(ctx context.Context, i, deployed *serviceforge.Instance) (next, error) {
+	i.Facts, i.Access = deployed.Facts, deployed.Access
 	o := &i.Operation
 	if o.Kind == serviceforge.Update {
 		i.Fulfil()
@@ -236,23 +258,6 @@ func (l *leader) access(ctx context.Context, i *serviceforge.Instance) (servicef
 		return serviceforge.Secret{}, err
 	}
 	return release.Access(ctx, l.Spiff, in)
-}
-
-// answers waits, for the length of one request, until the service serves.
-func (l *leader) answers(ctx context.Context, access serviceforge.Secret) error {
-	service, ok, err := releases.UsersOf(access)
-	if err != nil || !ok {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, l.PostTimeout)
-	defer cancel()
-	for {
-		err := l.Users.Check(ctx, service)
-		if serviceforge.CodeOf(err) != serviceforge.Unavailable || ctx.Err() != nil {
-			return err
-		}
-		pause(ctx, answerPause)
-	}
 }
 
 // render makes the manifest of the instance's deployment, as the operation is to

@@ -60,7 +60,11 @@ func (l *leader) overdue(i *serviceforge.Instance) bool { return l.timeLeft(i) <
 
 // untilDue waits for news, and for the operation's time to be over.
 func (l *leader) untilDue(i *serviceforge.Instance) next {
-	left := l.timeLeft(i)
+	return l.until(i, l.timeLeft(i))
+}
+
+// until waits for news of the instance's task, at most for a time.
+func (l *leader) until(i *serviceforge.Instance, left time.Duration) next {
 	if p := l.pollers[i.Pool]; p != nil {
 		p.dueAt(i.ID, l.Now().Add(left))
 	}

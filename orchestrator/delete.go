@@ -18,6 +18,8 @@ func (l *leader) deleteStep(ctx context.Context, i *serviceforge.Instance) (next
 		return l.endSuperseded(ctx, i)
 	case serviceforge.Placed:
 		return l.intendDelete(ctx, i)
+	case serviceforge.Errand:
+		return l.errandStep(ctx, i)
 	case serviceforge.Rendered:
 		return l.submit(ctx, i)
 	case serviceforge.Submitted:
@@ -67,8 +69,8 @@ func (l *leader) endSuperseded(ctx context.Context, i *serviceforge.Instance) (n
 	return l.untilDue(i), nil
 }
 
-// intendDelete makes sure that the deployment is ours and stores the wish to
-// have it deleted.
+// intendDelete makes sure that the deployment is ours, runs the errands that
+// come before its end, if it ever stood, and stores the wish to have it deleted.
 func (l *leader) intendDelete(ctx context.Context, i *serviceforge.Instance) (next, error) {
 	p, err := l.poller(i.Pool)
 	if err != nil {
@@ -87,6 +89,9 @@ func (l *leader) intendDelete(ctx context.Context, i *serviceforge.Instance) (ne
 		return goOn, l.bury(ctx, i)
 	case whose != ours && whose != earlier: // both of those were deleted by whoever ordered them
 		return goOn, serviceforge.Errorf(serviceforge.Unprocessable, "the deployment %s was not made by this broker for this instance; it is left alone", i.Deployment)
+	}
+	if e, some, err := l.nextErrand(i); err == nil && some && len(i.Facts) > 0 {
+		return l.intendErrand(ctx, i, p, e)
 	}
 	i.Operation.Intent = serviceforge.Intent{ContextID: contextID(&i.Operation, destroy), Verb: destroy, Term: l.term}
 	if n, err := l.advance(ctx, i, serviceforge.Rendered); err != nil {

@@ -15,6 +15,9 @@ type Director interface {
 	Deploy(ctx context.Context, manifest []byte, contextID string) (task int, err error)
 	// Delete asks for the end of a deployment. NotFound = there is none.
 	Delete(ctx context.Context, deployment, contextID string) (task int, err error)
+	// RunErrand asks for a run of an errand on the given instances of a deployment,
+	// on all that have it where none is given.
+	RunErrand(ctx context.Context, deployment, errand string, on []VM, contextID string) (task int, err error)
 	// Tasks lists tasks, newest first.
 	Tasks(ctx context.Context, q TaskQuery) ([]Task, error)
 	// Task reads one task; wait as in TaskQuery. NotFound = the director does
@@ -31,6 +34,9 @@ type Director interface {
 	// Events reads a task's event output from the given byte on. No news is
 	// an empty answer.
 	Events(ctx context.Context, task int, from int64) ([]byte, error)
+	// Results reads a task's result output: of an errand's task a line of JSON for
+	// each instance that it ran on.
+	Results(ctx context.Context, task int) ([]byte, error)
 	// VMs counts the deployment's VMs without asking an agent (a plain GET).
 	VMs(ctx context.Context, deployment string) (int, error)
 	Inventory
@@ -65,6 +71,7 @@ type Info struct {
 
 // VM is what a director knows of one instance of a group.
 type VM struct {
+	ID        string // the director's, a UUID
 	Group     string
 	Index     int
 	Addresses []string // none = an errand's, or it has no VM

@@ -39,7 +39,8 @@ func (e *Engine) Explain(ctx context.Context, c Caller, instanceID string) (Expl
 	if x.Findings, err = e.findingsOf(ctx, i.ID); err != nil {
 		return Explanation{}, err
 	}
-	o := &i.Operation
+	o := &x.Instance.Operation
+	o.Cause = cmp.Or(o.Cause, o.Errands.Warning)
 	if o.Cause != "" {
 		found := classify(o.Cause)
 		x.Class, x.Advice = found.class, found.advice
@@ -79,7 +80,7 @@ func (e *Engine) Explain(ctx context.Context, c Caller, instanceID string) (Expl
 func (e *Engine) waitsFor(i *serviceforge.Instance, x *Explanation) {
 	o := &i.Operation
 	pool := e.lineOf(i)
-	inLine := o.Step == serviceforge.Placed || o.Step == serviceforge.Accepted && i.Pool == "" && pool != ""
+	inLine := o.Step == serviceforge.Placed || o.Step == serviceforge.Checked || o.Step == serviceforge.Accepted && i.Pool == "" && pool != ""
 	if b := x.Breaker; b != nil && inLine {
 		x.Position = e.lines.place(o.ID).place
 		x.Waits = fmt.Sprintf("pool %s: %s; its deadline stands still since %s", pool, stateOf(b), b.Since.Format(time.RFC3339))
@@ -98,7 +99,9 @@ func (e *Engine) waitsFor(i *serviceforge.Instance, x *Explanation) {
 		x.Waits = "a free worker of pool " + pool
 	case o.Step == serviceforge.Accepted:
 		x.Waits = "the engine"
-	case o.Step == serviceforge.Rendered:
+	case o.Step == serviceforge.Errand && o.Intent.Task != 0:
+		x.Waits = fmt.Sprintf("task %d of pool %s's director, which runs an errand", o.Intent.Task, i.Pool)
+	case o.Step == serviceforge.Rendered || o.Step == serviceforge.Errand:
 		x.Waits = "the answer of pool " + i.Pool + "'s director"
 	case o.Step == serviceforge.Submitted:
 		x.Waits = fmt.Sprintf("task %d of pool %s's director", o.Intent.Task, i.Pool)

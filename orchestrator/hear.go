@@ -121,7 +121,7 @@ const looksMost = 500
 func (e *Engine) tasksLookedAt() []string {
 	looked := slices.DeleteFunc(e.progress.wanted(), func(id string) bool {
 		s, found, _ := e.Store.Summary(id)
-		return !found || s.Step != serviceforge.Submitted
+		return !found || !s.HasTask()
 	})
 	return looked[:min(len(looked), looksMost)]
 }

@@ -38,6 +38,20 @@ func (h *heard) Delete(ctx context.Context, deployment, contextID string) (int, 
 	return task, err
 }
 
+// RunErrand is Director's.
+func (h *heard) RunErrand(ctx context.Context, deployment, errand string, on []VM, contextID string) (int, error) {
+	task, err := h.Director.RunErrand(ctx, deployment, errand, on, contextID)
+	h.tell(ctx, err)
+	return task, err
+}
+
+// Results is Director's.
+func (h *heard) Results(ctx context.Context, task int) ([]byte, error) {
+	output, err := h.Director.Results(ctx, task)
+	h.tell(ctx, err)
+	return output, err
+}
+
 // Tasks is Director's.
 func (h *heard) Tasks(ctx context.Context, q TaskQuery) ([]Task, error) {
 	tasks, err := h.Director.Tasks(ctx, q)

@@ -14,7 +14,7 @@ type ticket struct {
 	instance     string
 	organization string
 	plan         string
-	verb         string // what is to be asked: deploy or destroy
+	verb         string // what is to be asked: deploy, destroy or errand
 	upkeep       bool   // nobody waits for it: it comes after all work of users
 	since        string // the operation's id: they sort by the time of their acceptance
 }

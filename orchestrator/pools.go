@@ -91,7 +91,7 @@ func statusOf(p *pools.Pool, m store.PoolMark) PoolStatus {
 // count adds an instance of the pool.
 func (s *PoolStatus) count(i *store.Summary) {
 	s.Instances++
-	if i.Busy() && (i.Step == serviceforge.Rendered || i.Step == serviceforge.Submitted || i.Step == serviceforge.Leaving) {
+	if i.Busy() && i.AtDirector() {
 		s.InFlight++
 	}
 }

@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/store"
 )
 
@@ -227,7 +226,7 @@ func (l *leader) look(ctx context.Context) {
 		for _, id := range ids {
 			summary, found, _ := l.Store.Summary(id)
 			p, err := l.poller(summary.Pool)
-			if !found || err != nil || summary.Step != serviceforge.Submitted {
+			if !found || err != nil || !summary.HasTask() {
 				continue
 			}
 			select {

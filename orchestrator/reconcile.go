@@ -82,10 +82,10 @@ func (l *leader) step(ctx context.Context, i *serviceforge.Instance) (next, erro
 	return goOn, serviceforge.Errorf(serviceforge.Internal, "operation %q is unknown", i.Operation.Kind)
 }
 
-// put stores a step; another leader, or a request that came between, wins.
-func (l *leader) put(ctx context.Context, i *serviceforge.Instance) error {
+// put stores a step, and what else is told of it; another leader, or a request that came between, wins.
+func (l *leader) put(ctx context.Context, i *serviceforge.Instance, told ...serviceforge.Change) error {
 	i.UpdatedAt = l.Now().UTC()
-	err := l.Store.PutInstance(ctx, i, l.term)
+	err := l.Store.PutInstance(ctx, i, l.term, told...)
 	if err == nil {
 		l.pulse.beat(l.Now())
 	}
@@ -93,10 +93,13 @@ func (l *leader) put(ctx context.Context, i *serviceforge.Instance) error {
 }
 
 // advance stores that the operation has reached a step.
-func (l *leader) advance(ctx context.Context, i *serviceforge.Instance, s serviceforge.Step) (next, error) {
+func (l *leader) advance(ctx context.Context, i *serviceforge.Instance, s serviceforge.Step, told ...serviceforge.Change) (next, error) {
+	if s == serviceforge.Deployed || s == serviceforge.Errand {
+		i.Operation.Since = l.Now().UTC()
+	}
 	i.Operation.Step = s
 	i.Operation.Repeats, i.Operation.NotBefore, i.Operation.Cause = 0, time.Time{}, ""
-	return goOn, l.put(ctx, i)
+	return goOn, l.put(ctx, i, told...)
 }
 
 // troubled stores what came of an error: a request that did not get through is

@@ -122,7 +122,7 @@ func (l *leader) verifyDeployment(ctx context.Context, i *serviceforge.Instance)
 }
 
 func (l *leader) verifyService(ctx context.Context, i *serviceforge.Instance) error {
-	if err := l.answers(ctx, i.Access); err != nil {
+	if err := l.answers(ctx, i); err != nil {
 		return err
 	}
 	i.Operation.Message += ". The service answers."

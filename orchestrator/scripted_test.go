@@ -36,6 +36,7 @@ type scripted struct {
 	broken      map[string]bool     // deployments whose second VM is missing
 	mute        string              // a deployment whose instances the director does not tell
 	inventory   inventory
+	errands     errands
 	calls       map[string]int
 	changed     chan struct{}
 	// fault is asked before and after each call; an error from "before" means
@@ -49,7 +50,7 @@ type deployment struct {
 }
 
 func newScripted() *scripted {
-	return &scripted{words: "the whole reason", address: "127.1.1.1", deployments: map[string]*deployment{}, manifests: map[int][]byte{}, calls: map[string]int{}, changed: make(chan struct{}),
+	return &scripted{words: "the whole reason", address: "127.1.1.1", deployments: map[string]*deployment{}, manifests: map[int][]byte{}, errands: errands{exits: map[string][]int{}, refused: map[string]bool{}, results: map[int]string{}}, calls: map[string]int{}, changed: make(chan struct{}),
 		fault: func(string, string) error { return nil }}
 }
 
@@ -253,7 +254,7 @@ func (d *scripted) Instances(_ context.Context, name string) (vms []orchestrator
 		if d.deployments[name] == nil {
 			return serviceforge.Errorf(serviceforge.NotFound, "Deployment '%s' doesn't exist", name)
 		}
-		vms = []orchestrator.VM{{Group: "node", Addresses: []string{d.address}}, {Group: "node", Index: 1, Addresses: []string{"127.1.1.2"}}, {Group: "errand"}}
+		vms = []orchestrator.VM{{ID: "id-0", Group: "node", Addresses: []string{d.address}}, {ID: "id-1", Group: "node", Index: 1, Addresses: []string{"127.1.1.2"}}, {ID: "id-e", Group: "errand"}}
 		if name == d.mute {
 			return serviceforge.Errorf(serviceforge.Unavailable, "500 for %s", name)
 		}
@@ -288,7 +289,7 @@ func (d *scripted) Events(_ context.Context, _ int, from int64) (events []byte, 
 // finish ends the running tasks, and lets the next ones end by themselves.
 func (d *scripted) finish() {
 	d.mu.Lock()
-	d.hold, d.holdDeletes = false, false
+	d.hold, d.holdDeletes, d.errands.hold = false, false, false
 	d.mu.Unlock()
 	d.step()
 }
@@ -304,6 +305,8 @@ func (d *scripted) step() {
 		case running(t) && strings.Contains(t.ContextID, ".delete."):
 			d.tasks[i].State = orchestrator.TaskDone
 			delete(d.deployments, t.Deployment)
+		case running(t) && strings.Contains(t.ContextID, ".errand."):
+			d.tasks[i].State = orchestrator.TaskDone
 		case running(t):
 			d.tasks[i].State = orchestrator.TaskDone
 			d.deployments[t.Deployment].manifest = d.manifests[t.ID]

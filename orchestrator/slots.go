@@ -9,6 +9,7 @@ import (
 const (
 	deploy  = "deploy"
 	destroy = "delete"
+	errand  = "errand"
 )
 
 // admit gives an instance one of the pool's slots for a verb, or a place in the
@@ -46,7 +47,7 @@ func (p *poller) admit(i *serviceforge.Instance, verb string) bool {
 // stored with what it is used for. p.mu is held.
 func (p *poller) begin(i *serviceforge.Instance, verb string) {
 	now := p.leader.Now()
-	p.inFlight[i.ID] = flight{plan: i.PlanID, verb: verb, since: now, whole: true}
+	p.inFlight[i.ID] = flight{plan: i.PlanID, verb: verb, since: now, whole: true, revision: i.Revision}
 	if i.Operation.BegunAt.IsZero() {
 		i.Operation.BegunAt = now.UTC()
 	}
@@ -55,7 +56,10 @@ func (p *poller) begin(i *serviceforge.Instance, verb string) {
 // ticketOf makes the ticket that admit would make of the record.
 func ticketOf(s *store.Summary) ticket {
 	t := ticket{instance: s.ID, organization: s.Organization, plan: s.PlanID, verb: deploy, upkeep: isUpkeep(s.Kind), since: s.OperationID}
-	if s.Kind == serviceforge.Deprovision {
+	switch {
+	case s.Step == serviceforge.Checked || s.Step == serviceforge.Errand:
+		t.verb = errand
+	case s.Kind == serviceforge.Deprovision:
 		t.verb = destroy
 	}
 	return t
@@ -78,7 +82,7 @@ func (p *poller) await(t ticket) {
 func (p *poller) free() int { return p.pool.MaxInFlight - len(p.inFlight) }
 
 func (p *poller) blocked() map[string]bool {
-	return map[string]bool{deploy: p.breaker.blocks(deploy), destroy: p.breaker.blocks(destroy)}
+	return map[string]bool{deploy: p.breaker.blocks(deploy), destroy: p.breaker.blocks(destroy), errand: p.breaker.blocks(errand)}
 }
 
 // observe learns from a record that changed: who holds a slot, who is done.
@@ -96,10 +100,11 @@ func (p *poller) observe(id string, s store.Summary, found bool) {
 		if _, left := p.inFlight[id]; left || p.line.has(id) {
 			p.release(id, true)
 		}
+	case s.Step == serviceforge.Deployed && s.Revision < p.inFlight[id].revision: // it has an errand under way since
 	case s.Step == serviceforge.Deployed:
 		p.learn(id)
 		p.release(id, false)
-	case s.Step == serviceforge.Rendered || s.Step == serviceforge.Submitted || s.Step == serviceforge.Leaving:
+	case s.AtDirector():
 		if _, known := p.inFlight[id]; !known {
 			p.inFlight[id] = flight{plan: s.PlanID, verb: ticketOf(&s).verb, since: p.leader.Now()}
 		}
@@ -149,7 +154,7 @@ func (p *poller) wakeLine() {
 		return
 	}
 	if after, some := p.breaker.tryIn(); some && after == 0 {
-		for t := range p.line.turns(map[string]bool{destroy: true}) {
+		for t := range p.line.turns(map[string]bool{destroy: true, errand: true}) {
 			p.leader.queue.add(t.instance)
 			free--
 			break

@@ -108,12 +108,7 @@ func (l *leader) postLeave(ctx context.Context, i *serviceforge.Instance, p *pol
 			return goOn, err
 		}
 	}
-	i.Operation.Intent.Task = task
-	err = l.put(ctx, i)
-	if err == nil {
-		p.expect(i.ID, task)
-	}
-	return goOn, err
+	return l.asked(ctx, i, p, task)
 }
 
 // elsewhere begins anew, in any pool but those that had no room. The write gives

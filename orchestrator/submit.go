@@ -38,6 +38,16 @@ func (l *leader) submitted(ctx context.Context, i *serviceforge.Instance, p *pol
 	return n, err
 }
 
+// asked stores the director's answer in a step that waits for the task as well.
+func (l *leader) asked(ctx context.Context, i *serviceforge.Instance, p *poller, task int) (next, error) {
+	i.Operation.Intent.Task = task
+	err := l.put(ctx, i)
+	if err == nil {
+		p.expect(i.ID, task)
+	}
+	return goOn, err
+}
+
 // submit deals with an intent without an answer: the request was lost, or its
 // answer was, or the leader died over it. The director is asked for the
 // context id first, so that nothing is posted twice.

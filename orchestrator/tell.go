@@ -25,7 +25,8 @@ const (
 type flight struct {
 	plan, verb string
 	since      time.Time
-	whole      bool // this leader saw its beginning
+	whole      bool  // this leader saw its beginning
+	revision   int64 // of the record that it began with
 }
 
 // left is about how long a slot will be held; false = not known. p.mu is held.
@@ -161,7 +162,7 @@ func (p *poller) lookedAt() map[string]lookedTask {
 	tasks := map[string]lookedTask{}
 	for _, id := range p.leader.progress.wanted() {
 		s, found, _ := p.leader.Store.Summary(id)
-		if !found || s.Pool != p.pool.Name || s.Step != serviceforge.Submitted {
+		if !found || s.Pool != p.pool.Name || !s.HasTask() {
 			continue
 		}
 		at := p.leader.progress.at(id, s.OperationID)

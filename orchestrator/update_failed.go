@@ -19,12 +19,12 @@ func (l *leader) updateFailed(ctx context.Context, i *serviceforge.Instance, why
 // plan the deployment may be half way to.
 func (l *leader) leftBehind(ctx context.Context, i *serviceforge.Instance) {
 	o := &i.Operation
-	asked := o.Intent.Task != 0 || o.Intent.Verb != "" && o.Repeats > 0 // unanswered: it may have got through
+	asked := o.Intent.Task != 0 || o.Intent.Verb == errand || o.Intent.Verb != "" && o.Repeats > 0 // unanswered: it may have got through
 	if !asked {
 		return
 	}
 	i.Unfinished = o.Wish.PlanID
-	if err := l.answers(ctx, i.Access); err != nil {
+	if err := l.answers(ctx, i); err != nil {
 		o.Unusable = true
 		l.Log.Warn("the service does not answer after a failed update", "instance", i.ID, "operation", o.ID, "error", serviceforge.DetailOf(err))
 	}

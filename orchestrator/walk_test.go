@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"slices"
 	"testing"
 
 	"github.com/serviceforge/serviceforge"
@@ -14,6 +16,7 @@ import (
 // verb is an operation that the crash walk cuts.
 type verb struct {
 	name    string
+	files   fs.FS // the service release; nil = plain
 	prepare func(h *house) // with an engine that runs
 	begin   func(h *house) orchestrator.Accepted
 	points  int                              // at least: else the walk does not see the calls
@@ -21,6 +24,7 @@ type verb struct {
 	ends    serviceforge.OperationState      // "" = Succeeded
 	holds   string                           // the plan whose costs are taken when it has ended; "" = nothing is
 	right   func(serviceforge.Instance) bool // beside how it ended; nil = that is all
+	runs    []string                         // errands that the director ran in all, each once
 }
 
 func verbs() []verb {
@@ -140,7 +144,7 @@ func verbs() []verb {
 // transactions. A new engine goes on, and the operation ends with exactly one
 // deployment, or none, and with exactly what it costs taken of the quotas.
 func TestEveryStepMayBeTheLast(t *testing.T) {
-	for _, v := range verbs() {
+	for _, v := range append(verbs(), errandVerbs()...) {
 		points := walk(t, v, never)
 		if points < v.points {
 			t.Errorf("%s: only %d points: the walk does not see the calls", v.name, points)
@@ -157,9 +161,12 @@ func TestEveryStepMayBeTheLast(t *testing.T) {
 const never = 1 << 30
 
 // newLimitedHouse has limits that one instance uses up, and that are in force.
-func newLimitedHouse(t *testing.T) (h *house, stop func()) {
+func newLimitedHouse(t *testing.T, files fs.FS) (h *house, stop func()) {
 	t.Helper()
-	h = newHouseOf(t, plain, "broker/instances=1", "broker/memory_mb=9", "organization/instances=1", "organization:org/memory_mb=9", "plan/memory_mb=9")
+	if files == nil {
+		files = plain
+	}
+	h = newHouseOf(t, files, "broker/instances=1", "broker/memory_mb=9", "organization/instances=1", "organization:org/memory_mb=9", "plan/memory_mb=9")
 	stop = h.run()
 	eventually(t, func() (bool, error) {
 		q, err := h.store.Quotas(t.Context())
@@ -200,7 +207,7 @@ func (h *house) counted(plan string) {
 // walk kills the engine at the cut-th point, lets a new one finish, and returns
 // how many points the first one passed.
 func walk(t *testing.T, v verb, cut int) (points int) {
-	h, stop := newLimitedHouse(t)
+	h, stop := newLimitedHouse(t, v.files)
 	v.prepare(h)
 	stop()
 	mortal := h.mortal()
@@ -225,6 +232,9 @@ func walk(t *testing.T, v verb, cut int) (points int) {
 	h.run()
 	h.until("a", accepted.Operation, cmp.Or(v.ends, serviceforge.Succeeded))
 	h.counted(v.holds)
+	if ran := h.director.ran(); !slices.Equal(ran, v.runs) {
+		t.Errorf("errands %q, want %q", ran, v.runs)
+	}
 	if v.posts > 0 {
 		if d := h.director.deployments["plain-a"]; d == nil || d.posts != v.posts || len(h.director.deployments) != 1 {
 			t.Errorf("%d deployments, %+v", len(h.director.deployments), d)
@@ -257,7 +267,7 @@ func TestEveryTransactionMayFailOnce(t *testing.T) {
 		for cut := 1; cut <= 10; cut++ {
 			t.Run(fmt.Sprintf("%s, at %d", v.name, cut), func(t *testing.T) {
 				t.Parallel()
-				h, stop := newLimitedHouse(t)
+				h, stop := newLimitedHouse(t, v.files)
 				v.prepare(h)
 				stop()
 				mortal := h.mortal()

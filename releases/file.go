@@ -54,7 +54,7 @@ type fileService struct {
 	DefaultCredentials map[string]any `yaml:"default_credentials"`
 	DetectCredentials  []fileDetect   `yaml:"detect_credentials"`
 
-	Check      yaml.Node               `yaml:"check"`
+	Check      fileCheck               `yaml:"check"`
 	Errands    map[string][]fileErrand `yaml:"errands"`
 	Update     yaml.Node               `yaml:"update"`
 	Migrations []yaml.Node             `yaml:"migrations"`
@@ -297,8 +297,8 @@ func decodeService(text []byte) (f serviceFile, err error) {
 func (f *fileService) pending() (out []string) {
 	for key, given := range map[string]bool{
 		"requires": len(f.Requires) > 0, "dashboard_client": !f.DashboardClient.IsZero(), "bosh_target": f.BOSHTarget != "",
-		"requires_pool": !f.RequiresPool.IsZero(), "check": !f.Check.IsZero(), "errands": len(f.Errands) > 0,
-		"migrations": len(f.Migrations) > 0, "update": !f.Update.IsZero(), "director_variables": len(f.DirectorVariables) > 0,
+		"requires_pool": !f.RequiresPool.IsZero(),
+		"migrations":    len(f.Migrations) > 0, "update": !f.Update.IsZero(), "director_variables": len(f.DirectorVariables) > 0,
 	} {
 		if given {
 			out = append(out, key)

@@ -49,7 +49,8 @@ type service struct {
 	access     document // credentials and users
 	defaults   map[string]any
 	detect     []fileDetect
-	errands    []string // their names
+	errands    map[string][]Errand // by when they run
+	check      Check
 	hasUsers   bool
 	plans      map[string]*plan // by id
 	secretRank []string         // secrets in the order in which they can be made
@@ -164,11 +165,6 @@ func (r *Release) loadService(files fs.FS, f *fileService) (*service, error) {
 		legacy: r.legacy, secrets: f.Secrets, facts: f.Facts, stemcells: f.BOSHRelease.Stemcells, known: f.DirectorVariables,
 		defaults: f.DefaultCredentials, detect: f.DetectCredentials,
 	}
-	for _, list := range f.Errands {
-		for _, e := range list {
-			s.errands = append(s.errands, e.Name)
-		}
-	}
 	for _, key := range f.pending() {
 		r.pending = append(r.pending, what+": "+key)
 	}
@@ -182,6 +178,8 @@ func (r *Release) loadService(files fs.FS, f *fileService) (*service, error) {
 		func() error { return s.loadSecrets() },
 		func() error { return s.loadFacts() },
 		func() error { return s.loadAccess(f) },
+		func() error { return s.loadErrands(f) },
+		func() error { return s.loadCheck(f) },
 		func() error { return s.loadPlans(files, f) },
 	}
 	for _, step := range steps {

@@ -50,7 +50,7 @@ func (m *manifest) check() {
 			m.wrong("facts name the instance group %s, which is not in the manifest", f.InstanceGroup)
 		}
 	}
-	for _, name := range m.s.errands {
+	for _, name := range m.s.errandNames() {
 		if !m.jobs[name] && !m.groups[name] {
 			m.wrong("the errand %s is not in the manifest", name)
 		}

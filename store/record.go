@@ -79,9 +79,17 @@ type operationRecord struct {
 	StartedAt  time.Time                   `json:"started_at"`
 	BegunAt    time.Time                   `json:"begun_at,omitzero"`
 	FinishedAt time.Time                   `json:"finished_at,omitzero"`
+	Errands    errandsRecord               `json:"errands,omitzero"`
+	Since      time.Time                   `json:"since,omitzero"`
 	Wish       wishRecord                  `json:"wish,omitzero"`
 	Before     *outcomeRecord              `json:"before,omitempty"`
 	aftermathRecord
+}
+
+type errandsRecord struct {
+	Done     int    `json:"done,omitempty"`
+	Failures int    `json:"failures,omitempty"`
+	Warning  string `json:"warning,omitempty"`
 }
 
 // wishRecord is the open part of a wish; its secrets are in instanceSecrets.
@@ -236,6 +244,7 @@ func operationToRecord(o *serviceforge.Operation) operationRecord {
 		Identity: o.Identity, Actor: o.Actor, Attempt: o.Attempt, Failures: o.Failures, Repeats: o.Repeats,
 		Tried: o.Tried, Intent: intentRecord(o.Intent), Superseded: intentRecord(o.Superseded),
 		NotBefore: o.NotBefore, StartedAt: o.StartedAt, BegunAt: o.BegunAt, FinishedAt: o.FinishedAt,
+		Errands: errandsRecord(o.Errands), Since: o.Since,
 		Wish:   wishRecord{o.Wish.PlanID, o.Wish.Release, o.Wish.Versions, o.Wish.Maintenance, pinsRecord(o.Wish.Pins)},
 		Before: before, aftermathRecord: aftermathRecord(o.Aftermath),
 	}
@@ -251,6 +260,7 @@ func operationFromRecord(r *operationRecord) serviceforge.Operation {
 		Identity: r.Identity, Actor: r.Actor, Attempt: r.Attempt, Failures: r.Failures, Repeats: r.Repeats,
 		Tried: r.Tried, Intent: serviceforge.Intent(r.Intent), Superseded: serviceforge.Intent(r.Superseded),
 		NotBefore: r.NotBefore, StartedAt: r.StartedAt, BegunAt: r.BegunAt, FinishedAt: r.FinishedAt,
+		Errands: serviceforge.Errands(r.Errands), Since: r.Since,
 		Wish: serviceforge.Wish{
 			PlanID: r.Wish.PlanID, Release: r.Wish.Release, Versions: r.Wish.Versions, Maintenance: r.Wish.Maintenance, Pins: serviceforge.Pins(r.Wish.Pins),
 		},

@@ -37,6 +37,22 @@ type Summary struct {
 // Busy says that an operation is running.
 func (s *Summary) Busy() bool { return s.OperationState == serviceforge.InProgress }
 
+// AtDirector says that a director was asked, or is about to be, and has not
+// told the end.
+func (s *Summary) AtDirector() bool {
+	switch s.Step {
+	case serviceforge.Rendered, serviceforge.Submitted, serviceforge.Errand, serviceforge.Leaving:
+		return true
+	}
+	return false
+}
+
+// HasTask says that a task of a director is known whose progress is the
+// operation's.
+func (s *Summary) HasTask() bool {
+	return s.Step == serviceforge.Submitted || s.Step == serviceforge.Errand && s.Task != 0
+}
+
 // SummaryOf returns what the view would keep of a record.
 func SummaryOf(i *serviceforge.Instance) Summary {
 	o := &i.Operation

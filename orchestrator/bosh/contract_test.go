@@ -149,6 +149,13 @@ func contract(all map[int]exchange) []struct {
 		}, 0, serviceforge.Unavailable},
 		{"a delete is a 302 to a task", 1681, none, func(ctx context.Context, c *client) (any, error) { return c.Delete(ctx, "svc-1", "x") }, 114, ""},
 		{"deleting nothing is 404 with code 70000", 1696, none, func(ctx context.Context, c *client) (any, error) { return c.Delete(ctx, "nope", "x") }, 0, serviceforge.NotFound},
+		{"an errand is a 302 to a task", 669, none, func(ctx context.Context, c *client) (any, error) {
+			return c.RunErrand(ctx, "svc-1", "smoke-tests", nil, "x")
+		}, 39, ""},
+		{"the exit codes are in the result output", 756, none, func(ctx context.Context, c *client) (any, error) {
+			output, err := c.Results(ctx, 44)
+			return string(output) == all[756].Answer && strings.Contains(string(output), `"exit_code":3`), err
+		}, true, ""},
 		{"tasks by context", 417, none, func(ctx context.Context, c *client) (any, error) {
 			return c.Tasks(ctx, orchestrator.TaskQuery{ContextID: "broker-ctx-1", Limit: 10})
 		}, []task{{ID: 28, State: "done", Deployment: "svc-1", ContextID: "broker-ctx-1", Description: "create deployment", Result: "/deployments/svc-1"}}, ""},
@@ -201,7 +208,7 @@ func contract(all map[int]exchange) []struct {
 			return len(manifest), err
 		}, 0, serviceforge.NotFound},
 		{"instances, an errand's without an address", 394, none, func(ctx context.Context, c *client) (any, error) { return c.Instances(ctx, "svc-1") },
-			[]orchestrator.VM{{Group: "standalone", Addresses: []string{"10.244.0.10"}}, {Group: "smoke-tests", Addresses: []string{}}}, ""},
+			[]orchestrator.VM{{ID: "b5b336e0-68fe-408c-910a-8034af8610d2", Group: "standalone", Addresses: []string{"10.244.0.10"}}, {ID: "f7b6545f-1d42-4a0f-997f-6385a71631e9", Group: "smoke-tests", Addresses: []string{}}}, ""},
 		{"VMs", 392, none, func(ctx context.Context, c *client) (any, error) { return c.VMs(ctx, "svc-1") }, 1, ""},
 		{"deployments", 389, none, func(ctx context.Context, c *client) (any, error) { return c.Deployments(ctx) }, []string{"svc-1"}, ""},
 		{"not let in: 401 with plain text", 7, "exclude_configs=true&exclude_releases=true&exclude_stemcells=true", func(ctx context.Context, c *client) (any, error) {

@@ -3,6 +3,7 @@ package bosh
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/cloudfoundry/bosh-cli/v7/director"
 
+	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator"
 )
 
@@ -32,6 +34,40 @@ func (c *Client) Delete(ctx context.Context, deployment, contextID string) (int,
 	var task director.TaskResp
 	err := request.Delete("/deployments/"+url.PathEscape(deployment), &task)
 	return task.ID, t.translate(err, "deleting deployment "+deployment)
+}
+
+// RunErrand asks for a run of an errand and returns the task. VMs of errand
+// groups go away after it.
+func (c *Client) RunErrand(ctx context.Context, deployment, errand string, on []orchestrator.VM, contextID string) (int, error) {
+	type instance struct {
+		Group string `json:"group"`
+		ID    string `json:"id"`
+	}
+	body := struct {
+		Instances   []instance `json:"instances"`
+		KeepAlive   bool       `json:"keep-alive"`
+		WhenChanged bool       `json:"when-changed"`
+	}{Instances: []instance{}}
+	for _, vm := range on {
+		body.Instances = append(body.Instances, instance{vm.Group, vm.ID})
+	}
+	doing := "running errand " + errand
+	text, err := json.Marshal(body)
+	if err != nil {
+		return 0, serviceforge.Wrap(err, serviceforge.Internal, "%s: the request cannot be written", doing)
+	}
+	request, t := c.call(ctx, contextID)
+	var task director.TaskResp
+	err = request.Post("/deployments/"+url.PathEscape(deployment)+"/errands/"+url.PathEscape(errand)+"/runs", text,
+		func(r *http.Request) { r.Header.Set("Content-Type", "application/json") }, &task)
+	return task.ID, t.translate(err, doing)
+}
+
+// Results reads a task's result output.
+func (c *Client) Results(ctx context.Context, task int) ([]byte, error) {
+	request, t := c.call(ctx, "")
+	body, _, err := request.RawGet(fmt.Sprintf("/tasks/%d/output?type=result", task), nil, nil)
+	return body, t.translate(err, fmt.Sprintf("reading the result of task %d", task))
 }
 
 // Tasks lists tasks, newest first; verbose=2 shows those of every type.
@@ -97,6 +133,7 @@ func (c *Client) Manifest(ctx context.Context, deployment string) ([]byte, error
 // Instances reads the plain list of instances: no task, no agent is asked.
 func (c *Client) Instances(ctx context.Context, deployment string) ([]orchestrator.VM, error) {
 	type instance struct {
+		ID        string   `json:"id"`
 		Group     string   `json:"job"`
 		Index     int      `json:"index"`
 		IPs       []string `json:"ips"`
@@ -106,7 +143,7 @@ func (c *Client) Instances(ctx context.Context, deployment string) ([]orchestrat
 	answers, err := get[[]instance](ctx, c, "/deployments/"+url.PathEscape(deployment)+"/instances", "reading the instances of "+deployment)
 	vms := make([]orchestrator.VM, 0, len(answers))
 	for _, a := range answers {
-		vms = append(vms, orchestrator.VM{Group: a.Group, Index: a.Index, Addresses: a.IPs, Missing: a.ExpectsVM && a.CID == ""})
+		vms = append(vms, orchestrator.VM{ID: a.ID, Group: a.Group, Index: a.Index, Addresses: a.IPs, Missing: a.ExpectsVM && a.CID == ""})
 	}
 	slices.SortFunc(vms, func(a, b orchestrator.VM) int { return cmp.Compare(a.Index, b.Index) })
 	return vms, err
