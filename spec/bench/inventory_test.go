@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator"
 )
 
@@ -37,3 +38,11 @@ func (d *director) Releases(ctx context.Context) (map[string][]string, error) {
 func (d *director) Stemcells(ctx context.Context) (map[string][]string, error) {
 	return nil, d.call(ctx, "Stemcells", func() error { return nil })
 }
+
+// RunErrand is not asked for: the services of the bench have no errands.
+func (d *director) RunErrand(context.Context, string, string, []orchestrator.VM, string) (int, error) {
+	return 0, serviceforge.Errorf(serviceforge.NotFound, "there are no errands here")
+}
+
+// Results is as RunErrand.
+func (d *director) Results(context.Context, int) ([]byte, error) { return nil, nil }
