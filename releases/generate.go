@@ -19,7 +19,7 @@ func Generate(name string) (map[string][]byte, error) {
 	if !prefixName.MatchString(name) {
 		return nil, invalid("the name must be at most 30 lower case letters, digits and -, and begin with a letter")
 	}
-	put := strings.NewReplacer("NAME", name, "ID-SERVICE", newUUID(), "ID-SMALL", newUUID(), "ID-CLUSTER", newUUID())
+	put := strings.NewReplacer("NAME", name, "ID-SERVICE", newUUID(), "ID-SMALL", newUUID(), "ID-MEDIUM", newUUID())
 	out := map[string][]byte{}
 	err := fs.WalkDir(example, "example", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

@@ -28,8 +28,8 @@ func TestAuthoring(t *testing.T) {
 	run("validate", kv).succeeds(t, "kv/1.0.0 is valid: 2 plans, 0 warnings")
 	run("package", kv, "-o", file).succeeds(t, "wrote")
 	run("validate", file).succeeds(t, "is valid")
-	shown := run("render", file, "--plan", "cluster", "--params", `{"greeting":"good day"}`)
-	shown.succeeds(t, `"greeting": "good day"`, `"password": "[redacted]"`, `"instances": 3`)
+	shown := run("render", file, "--plan", "medium", "--params", `{"greeting":"good day"}`)
+	shown.succeeds(t, `"greeting": "good day"`, `"password": "[redacted]"`, `"max_value": 1048576`)
 	run("render", kv, "--plan", "small", "--format", "bosh").succeeds(t, `"password": "((password))"`, `"variables":`)
 	if refused := run("render", kv, "--plan", "small", "--params", `{"greeting":"((/x/y))"}`); refused.code == 0 || !strings.Contains(refused.said, `"((" is not allowed`) {
 		t.Errorf("a reference as a parameter: %+v", refused)
@@ -45,10 +45,10 @@ func TestAuthoring(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write("instances: 3", "instances: 5")
-	run("diff", file, kv).succeeds(t, "kv-dedicated/cluster:/instance_groups/kv/instances")
+	write("max_value: 1048576", "max_value: 2097152")
+	run("diff", file, kv).succeeds(t, "kv-dedicated/medium:/instance_groups/kv/jobs/kv/properties/max_value")
 	run("diff", file, file, "--json").succeeds(t, "[]")
-	write("name: kv, instances: 3", "name: vk, instances: 3")
+	write("max_value: 1048576", "max_vlaue: 1048576")
 	bad := run("validate", kv, "--json")
 	var findings []struct{ Level, Where, Message string }
 	if err := json.Unmarshal([]byte(bad.out), &findings); err != nil || bad.code != 1 || len(findings) == 0 || !strings.HasPrefix(findings[0].Where, "service.yml line") &&
