@@ -108,7 +108,7 @@ func TestBuildBOSH(t *testing.T) {
 		t.Error("two builds differ")
 	}
 	files, mf := contents(t, full), manifestOf(t, full)
-	if mf.Name != "etcd-service" || mf.Version != "1.0.0" || len(mf.Jobs) != 1 || len(mf.Packages) != 1 || mf.Jobs[0].Packages[0] != "etcd" {
+	if mf.Name != "etcd-service" || mf.Version != "1.0.0" || len(mf.Jobs) != 2 || len(mf.Packages) != 1 || mf.Jobs[0].Packages[0] != "etcd" {
 		t.Fatalf("got %+v", mf)
 	}
 	for kind, p := range map[string]part{"jobs": mf.Jobs[0], "packages": mf.Packages[0]} {

@@ -113,3 +113,23 @@ func workedInput(t *testing.T, r *releases.Release, pool, plan string) releases.
 		"ca":{"certificate":"CA-CERTIFICATE","private_key":"CA-KEY"},"peer":{"certificate":"PEER\nCERTIFICATE\n","private_key":"PEER-KEY"}}`)
 	return in
 }
+
+// TestEtcdFitsThePoolsOfTheWorkedExample: two directors whose cloud configs use
+// other names, and one with static addresses.
+func TestEtcdFitsThePoolsOfTheWorkedExample(t *testing.T) {
+	r, s := load(t, releases.Etcd()), renderer(t)
+	var all []pools.Pool
+	for _, name := range []string{"lab", "lab-static", "aws"} {
+		all = append(all, workedInput(t, r, name, "1-server").Pool)
+	}
+	if findings, err := r.Validate(limited(t), s, releases.Etcd(), all); err != nil || len(findings) > 0 {
+		t.Errorf("%v, %v", findings, err)
+	}
+	m, err := r.Manifest(limited(t), s, workedInput(t, r, "lab-static", "3-servers"))
+	if err != nil {
+		t.Fatal(serviceforge.DetailOf(err))
+	}
+	if tree := parse(t, m); tree["networks"] != nil || !strings.Contains(string(m), `"10.244.0.72"`) || strings.Contains(string(m), `"10.244.0.73"`) {
+		t.Errorf("static addresses of three servers: %s", m)
+	}
+}

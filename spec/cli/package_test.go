@@ -52,7 +52,7 @@ func TestPackage(t *testing.T) {
 			t.Errorf("bosh inspect-local-release %s: %v\n%s", name, err, out)
 		}
 		if strings.Contains(name, "etcd-service") {
-			for _, part := range []string{"etcd-service", "etcd/", "1 jobs", "1 packages"} {
+			for _, part := range []string{"etcd-service", "etcd/", "2 jobs", "1 packages"} {
 				if !strings.Contains(string(out), part) {
 					t.Errorf("%s has no %q:\n%s", name, part, out)
 				}
