@@ -13,6 +13,7 @@ import (
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator"
 	"github.com/serviceforge/serviceforge/spec/etcd"
+	"github.com/serviceforge/serviceforge/spec/servers"
 	"github.com/serviceforge/serviceforge/users"
 )
 
@@ -32,7 +33,7 @@ func guarded(server *etcd.Server, bindings string) fstest.MapFS {
     server_name: %s
     admin: {username: root, password: admin-password, ca: %s}
   plans:
-  - {bindings: {%s}, `, server.Service.Endpoints[0], etcd.ServerName, ca, bindings),
+  - {bindings: {%s}, `, server.Service.Endpoints[0], servers.ServerName, ca, bindings),
 	).Replace(string(plain["service.yml"].Data))
 	files["service.yml"] = &fstest.MapFile{Data: []byte(text)}
 	return files
@@ -41,7 +42,7 @@ func guarded(server *etcd.Server, bindings string) fstest.MapFS {
 // guardedHouse has one running instance, "a", whose users are the server's.
 func guardedHouse(t *testing.T, bindings string) (*house, *etcd.Server) {
 	t.Helper()
-	server := etcd.Start(t, etcd.NewAuthority(t), "admin-password")
+	server := etcd.Start(t, servers.NewAuthority(t), "admin-password")
 	h := newHouseOf(t, guarded(server, bindings))
 	stop := h.run()
 	h.until("a", h.create("a").Operation, serviceforge.Succeeded)

@@ -31,17 +31,6 @@ type access struct {
 	Users       *accessUsers            `json:"users,omitempty"`
 }
 
-type accessUsers struct {
-	Driver    string   `json:"driver" yaml:"driver"`
-	Endpoints []string `json:"endpoints" yaml:"endpoints"`
-	Admin     struct {
-		Username string `json:"username" yaml:"username"`
-		Password string `json:"password" yaml:"password"`
-		CA       string `json:"ca" yaml:"ca"`
-	} `json:"admin" yaml:"admin"`
-	ServerName string `json:"server_name" yaml:"server_name"`
-}
-
 // loadAccess joins credentials, endpoints and users to one document.
 func (s *service) loadAccess(f *fileService) error {
 	root := &yaml.Node{Kind: yaml.MappingNode}
@@ -185,23 +174,6 @@ func Endpoints(stored serviceforge.Secret) ([]serviceforge.Endpoint, error) {
 	return a.Endpoints, nil
 }
 
-func usersOf(tree any) (*accessUsers, error) {
-	text, err := json.Marshal(tree)
-	if err != nil {
-		return nil, serviceforge.Wrap(err, serviceforge.Internal, "users cannot be written")
-	}
-	var u accessUsers
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&u); err != nil {
-		return nil, serviceforge.Errorf(serviceforge.Internal, "users holds an unknown key, or one of the wrong type")
-	}
-	if u.Driver == "" || len(u.Endpoints) == 0 {
-		return nil, serviceforge.Errorf(serviceforge.Internal, "users needs driver and endpoints")
-	}
-	return &u, nil
-}
-
 func openAccess(secret serviceforge.Secret) (*access, error) {
 	var a access
 	dec := json.NewDecoder(strings.NewReader(secret.Reveal()))
@@ -240,18 +212,4 @@ func substitute(v any, put *strings.Replacer) any {
 		}
 	}
 	return v
-}
-
-// UsersOf returns where and how users are made; ok is false where the release
-// has no users section.
-func UsersOf(stored serviceforge.Secret) (s users.Service, ok bool, err error) {
-	a, err := openAccess(stored)
-	if err != nil || a.Users == nil {
-		return users.Service{}, false, err
-	}
-	u := a.Users
-	return users.Service{
-		Driver: u.Driver, Endpoints: u.Endpoints, CA: u.Admin.CA, ServerName: u.ServerName,
-		Admin: users.Admin{Username: u.Admin.Username, Password: serviceforge.NewSecret(u.Admin.Password)},
-	}, true, nil
 }

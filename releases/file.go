@@ -319,8 +319,8 @@ func (f *fileService) pending() (out []string) {
 			out = append(out, "plan "+p.Name+": quota and limits")
 		}
 	}
-	if f.Users.has("prepared") || f.Users.has("grant") {
-		out = append(out, "users: prepared and grant")
+	if f.Users.has("prepared") {
+		out = append(out, "users: prepared")
 	}
 	for _, r := range f.BOSHRelease.Releases {
 		if r.ExportedFrom != "" {

@@ -34,6 +34,11 @@ func TestSchemaIsWhatIsRead(t *testing.T) {
 	compareKeys(t, "service.yml", schemaOf(t, releases.Schema), releases.ServiceFile)
 }
 
+// TestUsersSchemaIsWhatIsRead: users is Spiff, so its keys are read once it is rendered.
+func TestUsersSchemaIsWhatIsRead(t *testing.T) {
+	compareKeys(t, "users", schemaOf(t, releases.Schema).Properties["services"].Items.Properties["users"], releases.UsersSection)
+}
+
 func compareKeys(t *testing.T, where string, n *schemaNode, to reflect.Type) {
 	t.Helper()
 	for to.Kind() == reflect.Pointer || to.Kind() == reflect.Slice {
@@ -48,7 +53,7 @@ func compareKeys(t *testing.T, where string, n *schemaNode, to reflect.Type) {
 		}
 		return
 	}
-	if to.Kind() != reflect.Struct || n.Properties == nil || to.PkgPath() == "gopkg.in/yaml.v3" {
+	if to.Kind() != reflect.Struct || n.Properties == nil || to.PkgPath() == "gopkg.in/yaml.v3" || to == releases.Snippet {
 		return
 	}
 	read := fieldsOf(to)

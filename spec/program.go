@@ -21,6 +21,7 @@ import (
 	"time"
 
 	_ "github.com/serviceforge/serviceforge/cmd" // so that a change of the program runs specs again
+	"github.com/serviceforge/serviceforge/spec/need"
 )
 
 // patience is how long Eventually tries.
@@ -179,15 +180,10 @@ func ProcessesOf(state string) []int {
 	return pids
 }
 
-// Skip says loudly that something is missing on this machine and was not
-// tested; under SERVICEFORGE_REQUIRE=all (CI) that is a failure.
+// Skip is need.Skip.
 func Skip(t testing.TB, missing string) {
 	t.Helper()
-	if os.Getenv("SERVICEFORGE_REQUIRE") == "all" {
-		t.Fatal("NOT TESTED: " + missing)
-	}
-	_, _ = fmt.Fprintf(os.Stderr, "SKIP %s: %s\n", t.Name(), missing)
-	t.Skip("SKIP: " + missing)
+	need.Skip(t, missing)
 }
 
 // Eventually repeats do until it has no error.

@@ -20,6 +20,25 @@ const (
 	maxSessions = 128             // connections kept in all
 )
 
+// connection is an open, proven connection to a service of one kind.
+type connection interface {
+	create(ctx context.Context, u User) error
+	revoke(ctx context.Context, name string) error
+	check(ctx context.Context) error
+	close()
+}
+
+// kind is what is known of a kind of service.
+type kind struct {
+	check func(Service) error // what is wrong with how the service is described
+	open  func(context.Context, Service) (connection, error)
+}
+
+var kinds = map[string]kind{
+	"etcd":  {checkEtcd, openEtcd},
+	"redis": {checkRedis, openRedis},
+}
+
 // Drivers makes and revokes users. It keeps idle connections to services that
 // were used lately; Close ends them. Methods are safe for concurrent use.
 type Drivers struct {
@@ -48,25 +67,25 @@ func (d *Drivers) Create(ctx context.Context, s Service, u User) error {
 	if u.Password.Empty() {
 		return serviceforge.Errorf(serviceforge.Invalid, "a user needs a password")
 	}
-	return d.with(ctx, s, func(ctx context.Context, e *etcd) error { return e.create(ctx, u) })
+	return d.with(ctx, s, func(ctx context.Context, e connection) error { return e.create(ctx, u) })
 }
 
-// Revoke removes the user; what it had open is refused at its next request. A
-// user that is not there is fine. Errors as Create's.
+// Revoke removes the user; what it had open is closed, or refused at its next
+// request. A user that is not there is fine. Errors as Create's.
 func (d *Drivers) Revoke(ctx context.Context, s Service, name string) error {
 	if err := s.checkUser(name); err != nil {
 		return err
 	}
-	return d.with(ctx, s, func(ctx context.Context, e *etcd) error { return e.revoke(ctx, name) })
+	return d.with(ctx, s, func(ctx context.Context, e connection) error { return e.revoke(ctx, name) })
 }
 
-// Check says whether the service serves: a read that needs a majority, as the
-// administrator. Errors as Create's.
+// Check says whether the service serves, as far as the administrator can tell:
+// etcd reads by a majority, redis has a leader. Errors as Create's.
 func (d *Drivers) Check(ctx context.Context, s Service) error {
-	if err := s.check(); err != nil {
+	if err := s.Check(); err != nil {
 		return err
 	}
-	return d.with(ctx, s, func(ctx context.Context, e *etcd) error { return e.check(ctx) })
+	return d.with(ctx, s, func(ctx context.Context, e connection) error { return e.check(ctx) })
 }
 
 // Forget closes what is kept open for the service; call it when the instance
@@ -95,7 +114,7 @@ func (d *Drivers) Close() error {
 
 // with runs do on a proven connection, and again on a fresh one when the
 // service did not answer.
-func (d *Drivers) with(ctx context.Context, s Service, do func(context.Context, *etcd) error) error {
+func (d *Drivers) with(ctx context.Context, s Service, do func(context.Context, connection) error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var err error
@@ -137,7 +156,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 // and closed when it was lost and nobody uses it, or idle for long.
 type session struct {
 	mu    sync.Mutex // held while opening
-	etcd  *etcd
+	conn  connection
 	users int
 	lost  bool
 	idle  *time.Timer
@@ -145,7 +164,7 @@ type session struct {
 }
 
 func key(s Service) [32]byte {
-	text, _ := json.Marshal([]any{s.Driver, s.Endpoints, s.Admin.Username, s.Admin.Password.Reveal(), s.CA, s.ServerName})
+	text, _ := json.Marshal([]any{s, s.Admin.Password.Reveal()})
 	return sha256.Sum256(text)
 }
 
@@ -205,22 +224,22 @@ func (d *Drivers) lose(s Service, k *session) {
 
 // attempt is use with a shorter patience: on a dead connection etcd's client
 // waits as long as it may.
-func (k *session) attempt(ctx context.Context, s Service, do func(context.Context, *etcd) error) error {
+func (k *session) attempt(ctx context.Context, s Service, do func(context.Context, connection) error) error {
 	ctx, cancel := context.WithTimeout(ctx, perAttempt)
 	defer cancel()
 	return k.use(ctx, s, do)
 }
 
 // use opens the connection if need be and runs do on it.
-func (k *session) use(ctx context.Context, s Service, do func(context.Context, *etcd) error) error {
+func (k *session) use(ctx context.Context, s Service, do func(context.Context, connection) error) error {
 	k.mu.Lock()
-	if k.etcd == nil && !k.lost {
-		e, err := openEtcd(ctx, s)
+	if k.conn == nil && !k.lost {
+		c, err := kinds[s.Driver].open(ctx, s)
 		if err != nil {
 			k.mu.Unlock()
 			return err
 		}
-		k.etcd = e
+		k.conn = c
 	}
 	if k.lost {
 		k.mu.Unlock()
@@ -228,7 +247,7 @@ func (k *session) use(ctx context.Context, s Service, do func(context.Context, *
 	}
 	k.users++
 	k.mu.Unlock()
-	err := do(ctx, k.etcd)
+	err := do(ctx, k.conn)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.users--
@@ -246,8 +265,8 @@ func (k *session) drop() {
 }
 
 func (k *session) closeUnused() {
-	if k.lost && k.users == 0 && k.etcd != nil {
-		k.etcd.close()
-		k.etcd = nil
+	if k.lost && k.users == 0 && k.conn != nil {
+		k.conn.close()
+		k.conn = nil
 	}
 }

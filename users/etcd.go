@@ -3,7 +3,6 @@ package users
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -33,9 +32,19 @@ type etcd struct {
 	role   atomic.Bool // the role is known to be there
 }
 
+func checkEtcd(s Service) error {
+	switch {
+	case s.CA == "":
+		return errors.New("the service cannot be told from another without its CA")
+	case len(s.Grant) > 0:
+		return errors.New("it takes no grant")
+	}
+	return nil
+}
+
 // openEtcd proves and connects. A cluster that is not the instance's gives
 // ErrForeign.
-func openEtcd(ctx context.Context, s Service) (*etcd, error) {
+func openEtcd(ctx context.Context, s Service) (connection, error) {
 	config, err := tlsOf(s)
 	if err != nil {
 		return nil, err
@@ -109,14 +118,6 @@ func (e *etcd) close() {
 	e.cancel()
 }
 
-func tlsOf(s Service) (*tls.Config, error) {
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM([]byte(s.CA)) {
-		return nil, errors.New("the service's CA holds no certificate")
-	}
-	return &tls.Config{RootCAs: pool, ServerName: s.ServerName, MinVersion: tls.VersionTLS12}, nil
-}
-
 // prove looks for one endpoint with a certificate of the instance's CA. When
 // there is none, but somebody else answers, the error is ErrForeign: on every
 // later connection gRPC checks again, but tells no kinds of failure apart.
@@ -143,15 +144,9 @@ func handshake(ctx context.Context, endpoint string, config *tls.Config) error {
 	if err != nil || u.Scheme != "https" {
 		return fmt.Errorf("%q is not an https URL", endpoint)
 	}
-	dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: 3 * time.Second}, Config: config}
-	conn, err := dialer.DialContext(ctx, "tcp", u.Host)
+	conn, err := dial(ctx, u.Host, config)
 	if err == nil {
 		return conn.Close()
-	}
-	_, wrongName := errors.AsType[*tls.CertificateVerificationError](err)
-	_, noTLS := errors.AsType[tls.RecordHeaderError](err)
-	if wrongName || noTLS {
-		return fmt.Errorf("%w: %s: %w", ErrForeign, endpoint, err)
 	}
 	return err
 }

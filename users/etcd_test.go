@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -15,8 +14,12 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/spec/etcd"
+	"github.com/serviceforge/serviceforge/spec/servers"
 	"github.com/serviceforge/serviceforge/users"
 )
+
+// perCall is what a call gets that is to fail.
+const perCall = time.Second
 
 func drivers(t testing.TB) *users.Drivers {
 	t.Helper()
@@ -33,7 +36,7 @@ func limited(t testing.TB) context.Context {
 }
 
 func TestUserHasAllKeysAndNoAdministration(t *testing.T) {
-	s := etcd.Start(t, etcd.NewAuthority(t), "admin-password").Service
+	s := etcd.Start(t, servers.NewAuthority(t), "admin-password").Service
 	d, ctx, u := drivers(t), limited(t), users.NewUser()
 	if err := d.Check(ctx, s); err != nil {
 		t.Fatal(serviceforge.DetailOf(err))
@@ -75,7 +78,7 @@ func TestUserHasAllKeysAndNoAdministration(t *testing.T) {
 }
 
 func TestCreateTwiceSetsThePassword(t *testing.T) {
-	s := etcd.Start(t, etcd.NewAuthority(t), "admin-password").Service
+	s := etcd.Start(t, servers.NewAuthority(t), "admin-password").Service
 	d, ctx, first := drivers(t), limited(t), users.NewUser()
 	second := users.User{Name: first.Name, Password: users.NewUser().Password}
 	for _, u := range []users.User{first, first, second} {
@@ -96,7 +99,7 @@ func TestCreateTwiceSetsThePassword(t *testing.T) {
 }
 
 func TestRevokeRefusesOpenConnections(t *testing.T) {
-	s := etcd.Start(t, etcd.NewAuthority(t), "admin-password").Service
+	s := etcd.Start(t, servers.NewAuthority(t), "admin-password").Service
 	d, ctx, u, other := drivers(t), limited(t), users.NewUser(), users.NewUser()
 	clients := make(map[string]*clientv3.Client)
 	for _, user := range []users.User{u, other} {
@@ -132,7 +135,7 @@ func TestRevokeRefusesOpenConnections(t *testing.T) {
 }
 
 func TestForeignServersAreFinal(t *testing.T) {
-	ours, theirs := etcd.NewAuthority(t), etcd.NewAuthority(t)
+	ours, theirs := servers.NewAuthority(t), servers.NewAuthority(t)
 	right := etcd.Start(t, ours, "admin-password")
 	otherCA := etcd.Start(t, theirs, "admin-password").Service
 	otherCA.CA = ours.PEM
@@ -154,7 +157,7 @@ func TestForeignServersAreFinal(t *testing.T) {
 }
 
 func TestUnavailable(t *testing.T) {
-	a := etcd.NewAuthority(t)
+	a := servers.NewAuthority(t)
 	s := etcd.Start(t, a, "admin-password").Service
 	nobody := s
 	address := etcd.FreeURL(t, "https")
@@ -174,7 +177,7 @@ func TestUnavailable(t *testing.T) {
 }
 
 func TestAServerThatComesBackIsFoundAgain(t *testing.T) {
-	s := etcd.Start(t, etcd.NewAuthority(t), "admin-password")
+	s := etcd.Start(t, servers.NewAuthority(t), "admin-password")
 	d, ctx, u := drivers(t), limited(t), users.NewUser()
 	if err := d.Create(ctx, s.Service, u); err != nil {
 		t.Fatal(serviceforge.DetailOf(err))
@@ -197,7 +200,7 @@ func TestAServerThatComesBackIsFoundAgain(t *testing.T) {
 }
 
 func TestForgottenAndClosed(t *testing.T) {
-	s := etcd.Start(t, etcd.NewAuthority(t), "admin-password").Service
+	s := etcd.Start(t, servers.NewAuthority(t), "admin-password").Service
 	d, ctx := drivers(t), limited(t)
 	d.Forget(s)
 	if err := d.Check(ctx, s); err != nil {
@@ -232,7 +235,7 @@ func TestTheAdministratorIsNoBinding(t *testing.T) {
 }
 
 func TestManyAtOnceShareOneConnection(t *testing.T) {
-	s := etcd.Start(t, etcd.NewAuthority(t), "admin-password").Service
+	s := etcd.Start(t, servers.NewAuthority(t), "admin-password").Service
 	d, ctx := drivers(t), limited(t)
 	var all sync.WaitGroup
 	for range 20 {
@@ -250,8 +253,8 @@ func TestManyAtOnceShareOneConnection(t *testing.T) {
 }
 
 func TestCallsEndWithTheirContext(t *testing.T) {
-	l := listenSilently(t)
-	s := users.Service{Driver: "etcd", Endpoints: []string{"https://" + l}, CA: etcd.NewAuthority(t).PEM, ServerName: etcd.ServerName,
+	l := servers.Silent(t)
+	s := users.Service{Driver: "etcd", Endpoints: []string{"https://" + l}, CA: servers.NewAuthority(t).PEM, ServerName: servers.ServerName,
 		Admin: users.Admin{Username: "root", Password: serviceforge.NewSecret("x")}}
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
@@ -264,22 +267,11 @@ func TestCallsEndWithTheirContext(t *testing.T) {
 }
 
 func BenchmarkBind(b *testing.B) {
-	s := etcd.Start(b, etcd.NewAuthority(b), "admin-password").Service
+	s := etcd.Start(b, servers.NewAuthority(b), "admin-password").Service
 	d, ctx := drivers(b), context.Background()
 	for b.Loop() {
 		if err := d.Create(ctx, s, users.NewUser()); err != nil {
 			b.Fatal(serviceforge.DetailOf(err))
 		}
 	}
-}
-
-// listenSilently accepts connections and says nothing.
-func listenSilently(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	return l.Addr().String()
 }

@@ -1,5 +1,6 @@
 // Package users makes, checks and revokes one user per binding inside a running
-// service; one file per kind of service.
+// service; one file per kind of service. Every driver proves whom it talks to
+// before it changes anything: by the certificate, the administrator's password, or both.
 package users
 
 import (
@@ -12,13 +13,16 @@ import (
 
 // Service says where a service instance answers and how to administer it.
 type Service struct {
-	Driver    string   // "etcd"
-	Endpoints []string // URLs
+	Driver    string   // "etcd", "redis"
+	Endpoints []string // URLs of all its servers
 	Admin     Admin
 	CA        string // PEM; what the service's certificates are checked against
 	// ServerName is the name its certificates are checked for; empty = the
 	// host of the endpoint.
 	ServerName string
+	// Grant says what users may do, in the service's words; empty = all but to
+	// administer it. redis: ACL rules.
+	Grant []string
 }
 
 // Admin is the login that may make users.
@@ -37,30 +41,39 @@ type User struct {
 // but it is not this instance. Trying again does not help.
 var ErrForeign = errors.New("the service that answers is not this instance's")
 
+// prefix is what the names of all bindings' users begin with. No other user is
+// ever touched.
+const prefix = "b-"
+
 // NewUser returns a user with a fresh random name and password (both ASCII
 // letters, digits and "-", so that they fit into a URL as they are).
 func NewUser() User {
 	return User{
-		Name:     "b-" + strings.ToLower(rand.Text()),
+		Name:     prefix + strings.ToLower(rand.Text()),
 		Password: serviceforge.NewSecret(rand.Text() + rand.Text()),
 	}
 }
 
-func (s Service) check() error {
+// Check says what is wrong with how a service is described, without asking it.
+func (s Service) Check() error {
+	k, known := kinds[s.Driver]
 	switch {
-	case s.Driver != "etcd":
+	case !known:
 		return serviceforge.Errorf(serviceforge.Internal, "there is no users driver %q", s.Driver)
 	case len(s.Endpoints) == 0:
 		return serviceforge.Errorf(serviceforge.Internal, "no endpoint of the service is known")
-	case s.CA == "" || s.Admin.Username == "" || s.Admin.Password.Empty():
-		return serviceforge.Errorf(serviceforge.Internal, "the service cannot be told from another without its CA and administrator")
+	case s.Admin.Username == "" || s.Admin.Password.Empty():
+		return serviceforge.Errorf(serviceforge.Internal, "the service cannot be told from another without its administrator")
+	}
+	if err := k.check(s); err != nil {
+		return serviceforge.Wrap(err, serviceforge.Internal, "users driver %s: %s", s.Driver, err)
 	}
 	return nil
 }
 
 func (s Service) checkUser(name string) error {
-	if name == "" || name == s.Admin.Username {
+	if !strings.HasPrefix(name, prefix) || name == s.Admin.Username {
 		return serviceforge.Errorf(serviceforge.Invalid, "%q is not a name for a binding's user", name)
 	}
-	return s.check()
+	return s.Check()
 }

@@ -4,19 +4,11 @@ package etcd
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
-	"math/big"
 	"net"
 	"net/url"
-	"os"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"testing"
@@ -29,75 +21,15 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/spec/servers"
 	"github.com/serviceforge/serviceforge/users"
 )
-
-// ServerName is the name in the servers' certificates.
-const ServerName = "etcd.example"
-
-// Authority is a CA with one server certificate, as PEM files.
-type Authority struct {
-	PEM       string
-	cert, key string // files
-}
-
-// NewAuthority makes one; it ends with the test.
-func NewAuthority(t testing.TB) Authority {
-	t.Helper()
-	dir := t.TempDir()
-	caKey, ca := certificate(t, nil, nil)
-	leafKey, leaf := certificate(t, ca, caKey)
-	key, err := x509.MarshalPKCS8PrivateKey(leafKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := Authority{
-		PEM:  string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Raw})),
-		cert: filepath.Join(dir, "cert.pem"), key: filepath.Join(dir, "key.pem"),
-	}
-	write(t, a.cert, "CERTIFICATE", leaf.Raw)
-	write(t, a.key, "PRIVATE KEY", key)
-	return a
-}
-
-func certificate(t testing.TB, ca *x509.Certificate, caKey *ecdsa.PrivateKey) (*ecdsa.PrivateKey, *x509.Certificate) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, BasicConstraintsValid: true, IsCA: ca == nil,
-		DNSNames: []string{ServerName}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	if ca == nil {
-		ca, caKey = template, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, ca, key.Public(), caKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key, cert
-}
-
-func write(t testing.TB, path, kind string, der []byte) {
-	t.Helper()
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // Server is a real etcd with TLS.
 type Server struct {
 	Service   users.Service
 	Stop      func() // may be called more than once
-	authority Authority
+	authority servers.Authority
 	dir       string
 	client    url.URL
 }
@@ -114,7 +46,7 @@ func FreeURL(t testing.TB, scheme string) url.URL {
 }
 
 // Start runs an etcd; with a password, authentication is on and root has it.
-func Start(t testing.TB, a Authority, password string) *Server {
+func Start(t testing.TB, a servers.Authority, password string) *Server {
 	t.Helper()
 	s := &Server{authority: a, dir: t.TempDir()}
 	e, err := (*embed.Etcd)(nil), error(syscall.EADDRINUSE)
@@ -126,7 +58,7 @@ func Start(t testing.TB, a Authority, password string) *Server {
 		t.Fatal(err)
 	}
 	s.Service = users.Service{
-		Driver: "etcd", Endpoints: []string{s.client.String()}, CA: a.PEM, ServerName: ServerName,
+		Driver: "etcd", Endpoints: []string{s.client.String()}, CA: a.PEM, ServerName: servers.ServerName,
 		Admin: users.Admin{Username: "root", Password: serviceforge.NewSecret("admin-password")},
 	}
 	if password != "" {
@@ -149,7 +81,7 @@ func (s *Server) run(t testing.TB) (*embed.Etcd, error) {
 	c.ListenClientUrls, c.AdvertiseClientUrls = []url.URL{s.client}, []url.URL{s.client}
 	c.ListenPeerUrls, c.AdvertisePeerUrls = nil, []url.URL{{Scheme: "http", Host: "localhost:0"}} // etcd insists on a name
 	c.InitialCluster = c.InitialClusterFromName(c.Name)
-	c.ClientTLSInfo = transport.TLSInfo{CertFile: s.authority.cert, KeyFile: s.authority.key}
+	c.ClientTLSInfo = transport.TLSInfo{CertFile: s.authority.Cert, KeyFile: s.authority.Key}
 	c.BcryptCost = 4
 	c.UnsafeNoFsync = true
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())

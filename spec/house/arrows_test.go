@@ -78,6 +78,7 @@ var foreign = map[string]string{
 	"github.com/spf13/viper":                                "cmd config",
 	"github.com/tetratelabs/wazero":                         "localbosh/render",
 	"github.com/tidwall/gjson":                              "store", // a summary out of a record, without decoding the rest
+	"github.com/redis/go-redis":                             "users",
 	"go.etcd.io/etcd":                                       "store users demo releases/etcdserver",
 	"go.etcd.io/etcd/server":                                "store releases/etcdserver",
 	"go.uber.org/zap":                                       "store users demo releases/etcdserver", // the etcd client's logger
