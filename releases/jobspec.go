@@ -14,9 +14,20 @@ import (
 // jobSpec is a job's spec file, as much of it as validation reads.
 type jobSpec struct {
 	Name       string                  `yaml:"name"`
+	Templates  map[string]string       `yaml:"templates"` // to where in the job
 	Properties map[string]propertySpec `yaml:"properties"`
 	Provides   []linkSpec              `yaml:"provides"`
 	Consumes   []linkSpec              `yaml:"consumes"`
+}
+
+// writes says whether the job has that file.
+func (j *jobSpec) writes(file string) bool {
+	for _, target := range j.Templates {
+		if target == file {
+			return true
+		}
+	}
+	return false
 }
 
 type propertySpec struct {

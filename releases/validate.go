@@ -163,7 +163,7 @@ func (v *validation) texts(s *service) {
 			parameters[name] = true
 		}
 	}
-	for _, d := range s.templates {
+	for _, d := range slices.Concat(s.templates, s.ops, []document{s.deploymentStub, {Name: "manifest", Data: s.manifest}}) {
 		v.trapsIn(d.Name, d.Data)
 	}
 	for name := range s.infrastructures {

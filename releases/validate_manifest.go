@@ -112,7 +112,15 @@ func (m *manifest) group(group *yaml.Node) {
 			m.v.add("warning", m.where, "instance group %s: vm_strategy create-swap-delete and static_ips exclude each other", name)
 		}
 	})
-	m.eachOf(group, "jobs", func(job *yaml.Node) { m.job(name, job) })
+	withBPM := false
+	m.eachOf(group, "jobs", func(job *yaml.Node) { withBPM = withBPM || scalarAt(job, "name") == "bpm" })
+	m.eachOf(group, "jobs", func(job *yaml.Node) {
+		m.job(name, job)
+		spec := m.specs[scalarAt(job, "release")+"/"+scalarAt(job, "name")]
+		if spec != nil && spec.writes("config/bpm.yml") && !withBPM {
+			m.wrong("job %s of instance group %s is started by bpm, which the group does not have: add the job bpm", scalarAt(job, "name"), name)
+		}
+	})
 }
 
 func (m *manifest) named(list, key, value string) (found bool) {
@@ -123,6 +131,7 @@ func (m *manifest) named(list, key, value string) (found bool) {
 func (m *manifest) job(group string, job *yaml.Node) {
 	name, release := scalarAt(job, "name"), scalarAt(job, "release")
 	what := fmt.Sprintf("job %s of instance group %s", name, group)
+	isErrand := slices.Contains(m.s.errandNames(), name)
 	if !m.named("releases", "name", release) {
 		m.wrong("%s is of the BOSH release %q, which is not in releases", what, release)
 		return
@@ -139,6 +148,9 @@ func (m *manifest) job(group string, job *yaml.Node) {
 			m.wrong("%s: the BOSH release %s has no such job", what, release)
 		}
 		return
+	}
+	if isErrand && !spec.writes("bin/run") {
+		m.wrong("%s is an errand without bin/run", what)
 	}
 	if properties := nodeBelow(job, "properties"); properties != nil {
 		m.properties(what, spec, properties, nil)

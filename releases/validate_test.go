@@ -35,6 +35,7 @@ provides: [{name: web, type: http}]
 func whole(changes ...string) fstest.MapFS {
 	files := small(wholeTemplate, `{name: r, version: "1"}`, `{name: r, version: "1", source: bosh}`)
 	files["bosh/jobs/web/spec"] = &fstest.MapFile{Data: []byte(webSpec)}
+	files["o.yml"] = &fstest.MapFile{Data: []byte("- {type: replace, path: \"/x-at?\", value: 12:30:00}\n")}
 	put := strings.NewReplacer(changes...)
 	for _, f := range files {
 		f.Data = []byte(put.Replace(string(f.Data)))
@@ -72,6 +73,9 @@ func TestValidateFindsWhatBOSHDoesNotTell(t *testing.T) {
 		"stemcell alias":                {[]string{"stemcell: default", "stemcell: jammy"}, "", `stemcell "jammy", which is not in stemcells`},
 		"link":                          {[]string{"    properties: {port", "    consumes: {db: {from: db}}\n    properties: {port"}, "", "link db, which nothing provides"},
 		"link of the spec":              {[]string{"provides: [{name: web", "consumes: [{name: db, type: sql}]\nprovides: [{name: web"}, "", "needs a link db of type sql"},
+		"no bpm":                        {[]string{"properties: {port: {def", "templates: {a.erb: config/bpm.yml}\nproperties: {port: {def"}, "", "is started by bpm, which the group does not have"},
+		"an errand that is none":        {[]string{"  parameters:\n", "  errands: {post_deploy: [{name: web}]}\n  parameters:\n"}, "", "is an errand without bin/run"},
+		"a time in an ops file":         {[]string{"templates: [t.yml],", "templates: [t.yml], ops_files: [o.yml],"}, "o.yml line 1", "12:30:00 is read otherwise"},
 		"errand":                        {[]string{"  parameters:\n", "  errands: {post_deploy: [{name: smoke}]}\n  parameters:\n"}, "", "errand smoke is not in the manifest"},
 		"fact":                          {[]string{"  parameters:\n", "  facts: {h: {instance_group: db, address: first}}\n  parameters:\n"}, "", "instance group db, which is not in the manifest"},
 		"dropped group":                 {[]string{"description: d}", "description: d, bosh_deployment_stub: {instance_groups: [{name: wbe, instances: 2}]}}"}, "service.yml line 20", "instance_groups.wbe is dropped"},
