@@ -21,6 +21,7 @@ import (
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/catalog"
 	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/install"
 	"github.com/serviceforge/serviceforge/store"
 )
 
@@ -39,6 +40,8 @@ type Options struct {
 	Catalog func() *catalog.Catalog
 	// Observe is told of every answer; nil = nobody. route is a pattern, "" = none.
 	Observe func(method, route string, status int, took time.Duration)
+	// Installer installs service releases; nil = this broker installs none.
+	Installer *install.Installer
 	// Platform owns what operators create; "" = "cc".
 	Platform string
 	// Log gets one line per request and the causes of server errors; nil = discarded.
@@ -54,13 +57,14 @@ type API struct {
 	door     *door
 	observe  func(method, route string, status int, took time.Duration)
 	platform string
+	install  *install.Installer
 	log      *slog.Logger
 	router   chi.Router
 }
 
 // New makes an API. It does no I/O.
 func New(o Options) *API {
-	a := &API{engine: o.Engine, store: o.Store, catalog: o.Catalog, platform: o.Platform, log: o.Log}
+	a := &API{engine: o.Engine, store: o.Store, catalog: o.Catalog, platform: o.Platform, install: o.Installer, log: o.Log}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
@@ -91,6 +95,7 @@ type request struct {
 	caller orchestrator.Caller // an operator: sees all platforms
 	role   serviceforge.Role
 	route  *chi.Context
+	writer http.ResponseWriter
 }
 
 // status and error of an answer that no code stands for.
@@ -118,6 +123,9 @@ type statusWriter struct {
 	status int
 }
 
+// Unwrap is for http.ResponseController.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
 // WriteHeader keeps the status for the log.
 func (w *statusWriter) WriteHeader(status int) {
 	w.status = status
@@ -132,13 +140,17 @@ func (a *API) handle(route Route) http.HandlerFunc {
 			a.fail(w, r, err)
 			return
 		}
-		q := &request{Request: r, caller: orchestrator.Caller{Actor: who.actor}, role: who.role, route: chi.RouteContext(r.Context())}
+		q := &request{Request: r, caller: orchestrator.Caller{Actor: who.actor}, role: who.role, route: chi.RouteContext(r.Context()), writer: w}
 		answer, err := any(nil), q.needs(route.Role)
 		if err == nil {
 			answer, err = route.serve(a, q)
 		}
 		if err != nil {
 			a.fail(w, r, err)
+			return
+		}
+		if long, ok := answer.(streamed); ok {
+			a.stream(w, long)
 			return
 		}
 		write(w, http.StatusOK, answer)

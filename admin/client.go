@@ -141,24 +141,16 @@ func send[T any](ctx context.Context, c *Client, method, path string, body any) 
 		}
 		content = bytes.NewReader(encoded)
 	}
-	r, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.URL, "/")+Prefix+path, content)
+	r, err := c.request(ctx, method, path, content)
 	if err != nil {
-		return answer, serviceforge.Wrap(err, serviceforge.Invalid, "%q is not the URL of a broker", c.URL)
+		return answer, err
 	}
-	r.Header.Set("Authorization", "Bearer "+c.Token.Reveal())
 	if body != nil {
 		r.Header.Set("Content-Type", "application/json")
 	}
-	response, err := c.client().Do(r)
+	response, err := c.do(r)
 	if err != nil {
-		if ctx.Err() != nil {
-			return answer, ctx.Err()
-		}
-		if _, untrusted := errors.AsType[*tls.CertificateVerificationError](err); untrusted {
-			return answer, serviceforge.Wrap(err, serviceforge.Unavailable,
-				"the certificate of the broker at %s is not trusted: name the CA's with --ca-cert", c.URL)
-		}
-		return answer, serviceforge.Wrap(err, serviceforge.Unavailable, "no broker answers at %s", c.URL)
+		return answer, err
 	}
 	defer func() { _ = response.Body.Close() }()
 	read, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
@@ -172,6 +164,31 @@ func send[T any](ctx context.Context, c *Client, method, path string, body any) 
 		return answer, serviceforge.Wrap(err, serviceforge.Unavailable, "what answers at %s is not a ServiceForge broker", c.URL)
 	}
 	return answer, nil
+}
+
+// request makes one that carries the token.
+func (c *Client) request(ctx context.Context, method, path string, content io.Reader) (*http.Request, error) {
+	r, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.URL, "/")+Prefix+path, content)
+	if err != nil {
+		return nil, serviceforge.Wrap(err, serviceforge.Invalid, "%q is not the URL of a broker", c.URL)
+	}
+	r.Header.Set("Authorization", "Bearer "+c.Token.Reveal())
+	return r, nil
+}
+
+func (c *Client) do(r *http.Request) (*http.Response, error) {
+	response, err := c.client().Do(r)
+	if err == nil {
+		return response, nil
+	}
+	if r.Context().Err() != nil {
+		return nil, r.Context().Err()
+	}
+	if _, untrusted := errors.AsType[*tls.CertificateVerificationError](err); untrusted {
+		return nil, serviceforge.Wrap(err, serviceforge.Unavailable,
+			"the certificate of the broker at %s is not trusted: name the CA's with --ca-cert", c.URL)
+	}
+	return nil, serviceforge.Wrap(err, serviceforge.Unavailable, "no broker answers at %s", c.URL)
 }
 
 func (c *Client) client() *http.Client {

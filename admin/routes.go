@@ -31,6 +31,7 @@ var routes = []Route{
 	{"GET", "/pools", viewer, (*API).listPools},
 	{"PUT", "/pools/{pool}", operates, (*API).putPool},
 	{"GET", "/pools/{pool}/check", viewer, (*API).checkPool},
+	{"POST", "/releases", admin, (*API).installRelease},
 	{"GET", "/sweeps", viewer, (*API).listSweeps},
 	{"GET", "/quota", viewer, (*API).getQuotas},
 	{"POST", "/quota/recount", operates, (*API).recount},

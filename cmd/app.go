@@ -16,6 +16,7 @@ import (
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/localbosh"
 	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/install"
 	"github.com/serviceforge/serviceforge/orchestrator/shelf"
 	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/store"
@@ -41,6 +42,7 @@ type App struct {
 	director  *localbosh.Director
 	store     *store.Store
 	shelf     *shelf.Shelf
+	installer *install.Installer
 	pools     *pools.Set
 	directors map[string]orchestrator.Director
 	users     *users.Drivers
@@ -142,6 +144,9 @@ func (a *App) start(ctx context.Context) error {
 		if err := a.makeEngine(); err != nil {
 			return err
 		}
+		if err := a.openInstaller(); err != nil {
+			return err
+		}
 		faces, err := a.faces()
 		if err != nil {
 			return err
@@ -149,6 +154,9 @@ func (a *App) start(ctx context.Context) error {
 		a.followFiles()
 		a.serveHTTP(listener, faces, certificates)
 		a.runEngine()
+		if err := a.installConfigured(ctx); err != nil {
+			return err
+		}
 		return writeEndpoint(a.config.State, brokerFile, brokerEndpoint{
 			URL: local, Username: a.config.Broker.Username, Password: a.config.Broker.Password.Reveal(),
 		})

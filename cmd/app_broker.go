@@ -229,7 +229,7 @@ func (a *App) faces() (http.Handler, error) {
 		return nil, err
 	}
 	pages := dashboard.New(dashboard.Options{Engine: a.engine, Authenticate: osb.Authenticate, Catalog: current, Log: a.log.With("part", "dashboard")})
-	operators := admin.New(admin.Options{Engine: a.engine, Catalog: current, Store: a.store, Observe: a.metrics.answered, Platform: owner, Log: a.log.With("part", "admin")})
+	operators := admin.New(admin.Options{Engine: a.engine, Catalog: current, Store: a.store, Installer: a.installer, Observe: a.metrics.answered, Platform: owner, Log: a.log.With("part", "admin")})
 	return serving(map[string]http.Handler{
 		dashboard.Prefix: pages,
 		admin.Prefix:     operators,

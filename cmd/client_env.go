@@ -45,6 +45,7 @@ func addClientCommands(root *cobra.Command, env *clientEnv) {
 		newCatalogCommand(env),
 		newCreateServiceCommand(env),
 		newUpdateServiceCommand(env),
+		newInstallCommand(env),
 		newServicesCommand(env),
 		newServiceCommand(env),
 		newBindCommand(env),

@@ -32,6 +32,8 @@ type Config struct {
 	Engine    Engine `mapstructure:"engine"`
 	// Pools are pool files (YAML). None means the pool of the local director.
 	Pools []string `mapstructure:"pools" usage:"infrastructure pool 'FILE's; none = the local director"`
+	// Install names service releases, which are installed in the order given.
+	Install []string `mapstructure:"install" usage:"service releases to install at start ('DIR|FILE')"`
 	// Quotas are limits, as serviceforge.ParseLimit reads them. Those of the replica that leads are in force.
 	Quotas []string `mapstructure:"quotas" usage:"limits 'SCOPE[:ID]/RESOURCE=LIMIT', such as organization/instances=10"`
 }

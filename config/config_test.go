@@ -24,7 +24,7 @@ var samples = map[string]string{
 	"broker.require_api_version": "true", "bosh.listen": "127.0.0.1:2", "bosh.network": "127.9.0.0/24",
 	"bosh.username": "bu", "bosh.password": "canary", "bosh.config_server": "false", "bosh.local_dns": "true", "bosh.workers": "9",
 	"etcd.endpoints": "https://a,https://b", "etcd.ca": "ca", "etcd.cert": "cert", "etcd.key": "key",
-	"etcd.username": "eu", "etcd.password": "canary", "etcd.listen": "127.0.0.1:3", "pools": "a.yml,b.yml",
+	"etcd.username": "eu", "etcd.password": "canary", "etcd.listen": "127.0.0.1:3", "pools": "a.yml,b.yml", "install": "a,b.tgz",
 	"engine.lease": "3s", "engine.director_timeout": "2s", "engine.sweep": "9m",
 	"quotas": "broker/instances=7,plan:etcd-dedicated/3-servers/ips=9",
 }
@@ -86,7 +86,7 @@ func file(t *testing.T, key, value string) string {
 		text += indent + p + ":\n"
 		indent += "  "
 	}
-	if key == "etcd.endpoints" || key == "pools" || key == "quotas" {
+	if key == "etcd.endpoints" || key == "pools" || key == "quotas" || key == "install" {
 		value = "[" + value + "]"
 	}
 	text += indent + parts[len(parts)-1] + ": " + value + "\n"

@@ -2,6 +2,8 @@ package orchestrator
 
 import (
 	"context"
+	"io"
+	"slices"
 	"time"
 )
 
@@ -40,6 +42,7 @@ type Director interface {
 	// VMs counts the deployment's VMs without asking an agent (a plain GET).
 	VMs(ctx context.Context, deployment string) (int, error)
 	Inventory
+	Uploads
 }
 
 // Inventory is what operators' commands ask a director, beside the engine's
@@ -57,6 +60,30 @@ type Inventory interface {
 	Releases(ctx context.Context) (map[string][]string, error)
 	// Stemcells returns the versions of each operating system's stemcells.
 	Stemcells(ctx context.Context) (map[string][]string, error)
+}
+
+// Uploads is what an install gives a director. A task that it returns may be
+// hidden from us (a team's client does not see it): what counts is Parts, and
+// Stemcells. Errors as Director's.
+type Uploads interface {
+	// Parts returns the fingerprints of a BOSH release's jobs and packages, by
+	// "jobs/NAME" and "packages/NAME". NotFound = there is no such version.
+	Parts(ctx context.Context, name, version string) (map[string]string, error)
+	// Matches returns those fingerprints of packages in a release.MF that the
+	// director has: a tarball may leave them out.
+	Matches(ctx context.Context, manifest []byte) ([]string, error)
+	// UploadRelease sends a BOSH release.
+	UploadRelease(ctx context.Context, t Tarball) (task int, err error)
+	// FetchRelease has the director fetch one; sha256 is in hex, "" = not known.
+	FetchRelease(ctx context.Context, location, sha256 string) (task int, err error)
+	// UploadStemcell sends a stemcell.
+	UploadStemcell(ctx context.Context, t Tarball) (task int, err error)
+}
+
+// Tarball is a file that a director is sent; it may be opened more than once.
+type Tarball struct {
+	Size int64
+	Open func() (io.ReadCloser, error)
 }
 
 // Info is what a director says of itself.
@@ -127,6 +154,9 @@ type Task struct {
 	Description string
 	Result      string // cut at about 128 characters by the director
 }
+
+// Finished says that the task has ended, one way or another.
+func (t *Task) Finished() bool { return slices.Contains(finished, t.State) }
 
 func (t *Task) running() bool {
 	return t.State == TaskQueued || t.State == TaskProcessing || t.State == TaskCancelling

@@ -37,6 +37,7 @@ type scripted struct {
 	mute        string              // a deployment whose instances the director does not tell
 	inventory   inventory
 	errands     errands
+	uploads     uploads
 	calls       map[string]int
 	changed     chan struct{}
 	// fault is asked before and after each call; an error from "before" means

@@ -27,7 +27,13 @@ type BOSHSource struct {
 	// Payload gives files of packages that are not in the folder, by
 	// "<package>/<path in the package>".
 	Payload map[string]Payload
+	// Unreleased adds WorkInProgress and a digest to the version.
+	Unreleased bool
 }
+
+// WorkInProgress is between the version of a BOSH release and a digest of its
+// content, where it is not released yet: so a change of it is another version.
+const WorkInProgress = "+dev."
 
 // Payload is one big file of a package, e.g. the program.
 type Payload struct {
@@ -81,6 +87,9 @@ func BuildBOSH(ctx context.Context, w io.Writer, s BOSHSource, sparse bool) erro
 			mf.Packages = append(mf.Packages, p.ref)
 		}
 	}
+	if s.Unreleased {
+		mf.Version += WorkInProgress + mf.digest()
+	}
 	return b.write(ctx, w, mf)
 }
 
@@ -92,6 +101,15 @@ type releaseMF struct {
 	Uncommitted bool      `yaml:"uncommitted_changes"`
 	Jobs        []partRef `yaml:"jobs"`
 	Packages    []partRef `yaml:"packages"`
+}
+
+// digest is of all fingerprints, as short as people can take it.
+func (mf *releaseMF) digest() string {
+	h := sha256.New()
+	for _, p := range slices.Concat(mf.Jobs, mf.Packages) {
+		fmt.Fprintf(h, "%q %q\n", p.Name, p.Fingerprint)
+	}
+	return hex.EncodeToString(h.Sum(nil))[:12]
 }
 
 type partRef struct {

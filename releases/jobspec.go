@@ -47,7 +47,7 @@ func (v *validation) jobSpecs(s *service) map[string]*jobSpec {
 	for _, b := range s.releases {
 		var specs []*jobSpec
 		switch {
-		case b.Source != "":
+		case v.isFolder(b.Source):
 			specs = v.sourceSpecs(b.Source)
 		case b.File != "":
 			specs = v.tarballSpecs(b)
@@ -57,6 +57,12 @@ func (v *validation) jobSpecs(s *service) map[string]*jobSpec {
 		}
 	}
 	return out
+}
+
+// isFolder says whether there is source: a packed release has none.
+func (v *validation) isFolder(source string) bool {
+	info, err := fs.Stat(v.files, source)
+	return source != "" && err == nil && info.IsDir()
 }
 
 func (v *validation) sourceSpecs(source string) (out []*jobSpec) {

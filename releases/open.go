@@ -29,6 +29,9 @@ const (
 	sums       = "SHA256SUMS"
 )
 
+// MaxPacked bounds a packed service release, in bytes.
+const MaxPacked = maxText + maxBOSH + 1<<20
+
 // Opened is a service release that was opened. Close it.
 type Opened struct {
 	fs.FS

@@ -58,6 +58,16 @@ func BOSHSourceOf(files fs.FS, b BOSHRelease, program, sha256, version string) (
 // stemcell (dynamically linked, or built with -race) with the command that
 // builds a fit one. Equal inputs give equal bytes. Errors: Invalid, Internal.
 func Package(ctx context.Context, files fs.FS, program string, w io.Writer) error {
+	return packRelease(ctx, files, program, false, w)
+}
+
+// PackageUnreleased is Package for work in progress: the BOSH releases that are
+// built get versions of their own for each content (WorkInProgress).
+func PackageUnreleased(ctx context.Context, files fs.FS, program string, w io.Writer) error {
+	return packRelease(ctx, files, program, true, w)
+}
+
+func packRelease(ctx context.Context, files fs.FS, program string, unreleased bool, w io.Writer) error {
 	r, err := Load(files)
 	if err != nil {
 		return err
@@ -80,7 +90,7 @@ func Package(ctx context.Context, files fs.FS, program string, w io.Writer) erro
 		if b.Source == "" || b.File == "" {
 			continue
 		}
-		if err := packBOSH(ctx, out, files, b, program); err != nil {
+		if err := packBOSH(ctx, out, files, b, program, unreleased); err != nil {
 			return err
 		}
 	}
@@ -163,8 +173,9 @@ func packLarge(ctx context.Context, out *summed, files fs.FS, path string) error
 }
 
 // packBOSH builds one BOSH release and packs its tarball.
-func packBOSH(ctx context.Context, out *summed, files fs.FS, b BOSHRelease, program string) error {
+func packBOSH(ctx context.Context, out *summed, files fs.FS, b BOSHRelease, program string, unreleased bool) error {
 	source, err := BOSHSourceOf(files, b, program, "", "")
+	source.Unreleased = unreleased
 	if err != nil {
 		return err
 	}

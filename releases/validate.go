@@ -16,6 +16,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/catalog"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 )
 
@@ -60,7 +61,7 @@ func (r *Release) Validate(ctx context.Context, spiff *Spiff, files fs.FS, on []
 		}
 		specs := v.jobSpecs(s)
 		for _, p := range s.offering.Plans {
-			for _, pool := range orSample(on, s, p.Needs.VMTypes, p.Needs.DiskTypes) {
+			for _, pool := range orSample(v.carrying(on, p), s, p.Needs.VMTypes, p.Needs.DiskTypes) {
 				if err := v.plan(ctx, spiff, s, p.ID, pool, specs); err != nil {
 					return nil, err
 				}
@@ -68,6 +69,18 @@ func (r *Release) Validate(ctx context.Context, spiff *Spiff, files fs.FS, on []
 		}
 	}
 	return v.findings, nil
+}
+
+// carrying returns those of the pools that can carry the plan.
+func (v *validation) carrying(on []pools.Pool, plan catalog.Plan) (fit []pools.Pool) {
+	for _, pool := range on {
+		if reason := pool.Refuses(plan); reason != "" {
+			v.add("warning", "plan "+plan.Name+" on pool "+pool.Name, "the plan is not offered there: the pool %s", reason)
+			continue
+		}
+		fit = append(fit, pool)
+	}
+	return fit
 }
 
 // orSample returns the pools, or one that has what the templates may ask for.

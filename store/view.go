@@ -267,6 +267,19 @@ func (s *Store) Summary(id string) (summary Summary, found bool, seen int64) {
 	return summary, found, s.view.revision
 }
 
+// ReleaseUse counts the instances that are made with a version of a service
+// release ("name/version"), or are on the way to it, in memory.
+func (s *Store) ReleaseUse(ref string) (instances int) {
+	s.view.mu.RLock()
+	defer s.view.mu.RUnlock()
+	for _, e := range s.view.summaries {
+		if w := e.words.Value(); w.release == ref || w.moving == ref {
+			instances++
+		}
+	}
+	return instances
+}
+
 // Summaries lists everything in memory, by id.
 func (s *Store) Summaries() []Summary {
 	s.view.mu.RLock()

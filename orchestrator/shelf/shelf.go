@@ -16,7 +16,7 @@ type Edition struct {
 	*releases.Release
 	// BuiltIn says that it came with the program, and is not in the store.
 	BuiltIn bool
-	// Digest is of its content; "" = it is built in.
+	// Digest is of its content; of its texts where it is built in.
 	Digest string
 	// Versions are those of BOSH releases, by name, where they are not the ones
 	// that its service.yml names.

@@ -47,6 +47,7 @@ var matrix = map[string]string{
 	"GET /admin/v1/catalog":                                    viewers,
 	"GET /admin/v1/engine":                                     viewers,
 	"PUT /admin/v1/engine":                                     operators,
+	"POST /admin/v1/releases":                                  admins,
 	"GET /admin/v1/pools":                                      viewers,
 	"PUT /admin/v1/pools/{pool}":                               operators,
 	"GET /admin/v1/pools/{pool}/check":                         viewers,

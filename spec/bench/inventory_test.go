@@ -46,3 +46,23 @@ func (d *director) RunErrand(context.Context, string, string, []orchestrator.VM,
 
 // Results is as RunErrand.
 func (d *director) Results(context.Context, int) ([]byte, error) { return nil, nil }
+
+func (d *director) Parts(ctx context.Context, _, _ string) (map[string]string, error) {
+	return nil, d.call(ctx, "Parts", func() error { return nil })
+}
+
+func (d *director) Matches(ctx context.Context, _ []byte) ([]string, error) {
+	return nil, d.call(ctx, "Matches", func() error { return nil })
+}
+
+func (d *director) UploadRelease(ctx context.Context, _ orchestrator.Tarball) (int, error) {
+	return 1, d.call(ctx, "UploadRelease", func() error { return nil })
+}
+
+func (d *director) FetchRelease(ctx context.Context, _, _ string) (int, error) {
+	return 1, d.call(ctx, "FetchRelease", func() error { return nil })
+}
+
+func (d *director) UploadStemcell(ctx context.Context, _ orchestrator.Tarball) (int, error) {
+	return 1, d.call(ctx, "UploadStemcell", func() error { return nil })
+}

@@ -15,16 +15,17 @@ var arrows = []struct {
 	to   string
 }{
 	{"cmd/serviceforge", "cmd"},
-	{"cmd", "serviceforge broker dashboard admin localbosh localbosh/render localbosh/vm demo config orchestrator orchestrator/bosh orchestrator/shelf " +
+	{"cmd", "serviceforge broker dashboard admin localbosh localbosh/render localbosh/vm demo config orchestrator orchestrator/bosh orchestrator/install orchestrator/shelf " +
 		"store releases releases/etcdserver users infrastructure_pools catalog"},
 
 	{"broker", "serviceforge catalog orchestrator"},
 	{"dashboard", "serviceforge catalog orchestrator"},
-	{"admin", "serviceforge catalog orchestrator store"},
+	{"admin", "serviceforge catalog orchestrator orchestrator/install releases store"},
 	{"demo", ""},
 	{"config", "serviceforge"},
 
 	{"orchestrator/bosh", "serviceforge orchestrator"},
+	{"orchestrator/install", "serviceforge infrastructure_pools orchestrator orchestrator/shelf releases store"},
 	{"orchestrator", "serviceforge catalog infrastructure_pools orchestrator/shelf releases store users"},
 	{"orchestrator/shelf", "serviceforge catalog releases store"},
 

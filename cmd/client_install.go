@@ -1,0 +1,168 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/admin"
+	"github.com/serviceforge/serviceforge/releases"
+)
+
+func newInstallCommand(env *clientEnv) *cobra.Command {
+	var asJSON bool
+	command := &cobra.Command{
+		Use:   "install FILE|URL|DIR",
+		Short: "Install a service release, or a newer version of one, into a running broker",
+		Long: `Install a service release: all of it is checked, every plan is rendered on every
+pool, directors get the BOSH releases that they lack, and the catalog of all
+replicas is switched. Before all of it is known to be good nothing is changed,
+and what was cut off is begun again by installing again.
+
+Service instances stay with the version they were made with, until they are
+upgraded. A folder is packed as "serviceforge package" does; the BOSH releases
+that are built of source get a version of their own for each content.`,
+		Example: `  serviceforge install serviceforge-redis-1.0.0.tgz
+  serviceforge install https://example.com/serviceforge-redis-1.0.0.tgz
+  serviceforge install .`,
+		Args: cobra.ExactArgs(1), SilenceUsage: true, SilenceErrors: true,
+	}
+	connection := connectionFlags(command, env)
+	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	command.RunE = func(command *cobra.Command, args []string) error {
+		client, err := connection.client()
+		if err != nil {
+			return err
+		}
+		ctx, out := command.Context(), command.OutOrStdout()
+		shown := newProgress(command.ErrOrStderr())
+		installed, err := installFrom(ctx, client, args[0], shown)
+		if err != nil {
+			shown.done("not installed")
+			return connection.explain(client, err)
+		}
+		shown.done("installed")
+		if asJSON {
+			return writeJSON(out, installed)
+		}
+		return tellInstalled(out, &installed)
+	}
+	return command
+}
+
+// installFrom sends what a person named, with progress.
+func installFrom(ctx context.Context, client *admin.Client, from string, shown *progress) (admin.Installed, error) {
+	packed, size, err := openPacked(ctx, from, "/proc/self/exe", shown)
+	if err != nil {
+		return admin.Installed{}, err
+	}
+	defer func() { _ = packed.Close() }()
+	body := &sending{Reader: packed, size: max(size, 1), show: func(percent int) {
+		shown.show(admin.Progress{Description: "sending " + from + " to the broker", Percent: percent})
+	}}
+	return client.Install(ctx, body, size, func(s admin.InstallStep) {
+		shown.show(admin.Progress{Description: s.Says, Percent: s.Percent})
+	})
+}
+
+// sending tells how far a file is read.
+type sending struct {
+	io.Reader
+	read, size int64
+	show       func(percent int)
+}
+
+func (s *sending) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	s.read += int64(n)
+	s.show(int(100 * s.read / s.size))
+	return n, err
+}
+
+// openPacked opens a packed service release: a file, what is at a URL, or a
+// folder, which is packed with program as the payload.
+func openPacked(ctx context.Context, from, program string, shown *progress) (packed io.ReadCloser, size int64, err error) {
+	if strings.HasPrefix(from, "https://") || strings.HasPrefix(from, "http://") {
+		return fetchPacked(ctx, from)
+	}
+	info, err := os.Stat(from)
+	if err != nil {
+		return nil, 0, serviceforge.Wrap(err, serviceforge.NotFound, "%s is not there", from)
+	}
+	if info.IsDir() {
+		if shown != nil {
+			shown.show(admin.Progress{Description: "packing " + from})
+		}
+		return packFolder(ctx, from, program)
+	}
+	file, err := os.Open(from)
+	if err != nil {
+		return nil, 0, serviceforge.Wrap(err, serviceforge.Invalid, "%s cannot be read", from)
+	}
+	return file, info.Size(), nil
+}
+
+func fetchPacked(ctx context.Context, address string) (io.ReadCloser, int64, error) {
+	failed := func(err error) (io.ReadCloser, int64, error) {
+		return nil, 0, serviceforge.Wrap(err, serviceforge.NotFound, "%s cannot be fetched: %v", address, reason(err))
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return failed(err)
+	}
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return failed(err)
+	}
+	if response.StatusCode != http.StatusOK {
+		_ = response.Body.Close()
+		return failed(fmt.Errorf("HTTP status %s", response.Status))
+	}
+	return response.Body, response.ContentLength, nil
+}
+
+// packFolder packs work in progress into a temporary file, which is gone when
+// it is closed.
+func packFolder(ctx context.Context, dir, program string) (io.ReadCloser, int64, error) {
+	file, err := os.CreateTemp("", "serviceforge-install-*.tgz")
+	if err != nil {
+		return nil, 0, serviceforge.Wrap(err, serviceforge.Unprocessable, "no temporary file can be made (%v): set TMPDIR", reason(err))
+	}
+	_ = os.Remove(file.Name()) // it lives as long as it is open
+	size := int64(0)
+	if err = releases.PackageUnreleased(ctx, os.DirFS(dir), program, file); err == nil {
+		if size, err = file.Seek(0, io.SeekCurrent); err == nil {
+			_, err = file.Seek(0, io.SeekStart)
+		}
+	}
+	if err != nil {
+		_ = file.Close()
+		return nil, 0, err
+	}
+	return file, size, nil
+}
+
+func tellInstalled(out io.Writer, i *admin.Installed) error {
+	var text strings.Builder
+	says := "is on offer"
+	if i.Already {
+		says = "is on offer already, and nothing was missing"
+	}
+	fmt.Fprintf(&text, "%s %s\n", printable(i.Release), says)
+	for _, group := range []struct {
+		what  string
+		lines []string
+	}{{"uploaded", i.Uploaded}, {"not offered in pool", i.Without}, {"warning:", i.Warnings}} {
+		for _, line := range group.lines {
+			fmt.Fprintf(&text, "  %s %s\n", group.what, printable(line))
+		}
+	}
+	_, err := io.WriteString(out, text.String())
+	return err
+}
