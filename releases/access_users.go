@@ -18,6 +18,7 @@ type accessUsers struct {
 		CA       string `json:"ca" yaml:"ca"`
 	} `json:"admin" yaml:"admin"`
 	ServerName string   `json:"server_name" yaml:"server_name"`
+	Database   string   `json:"database,omitempty" yaml:"database"`
 	Grant      []string `json:"grant,omitempty" yaml:"grant"`
 }
 
@@ -40,7 +41,7 @@ func usersOf(tree any) (*accessUsers, error) {
 
 func (u *accessUsers) service() users.Service {
 	return users.Service{
-		Driver: u.Driver, Endpoints: u.Endpoints, CA: u.Admin.CA, ServerName: u.ServerName, Grant: u.Grant,
+		Driver: u.Driver, Endpoints: u.Endpoints, CA: u.Admin.CA, ServerName: u.ServerName, Database: u.Database, Grant: u.Grant,
 		Admin: users.Admin{Username: u.Admin.Username, Password: serviceforge.NewSecret(u.Admin.Password)},
 	}
 }

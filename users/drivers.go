@@ -35,8 +35,9 @@ type kind struct {
 }
 
 var kinds = map[string]kind{
-	"etcd":  {checkEtcd, openEtcd},
-	"redis": {checkRedis, openRedis},
+	"etcd":       {checkEtcd, openEtcd},
+	"postgresql": {checkPostgresql, openPostgresql},
+	"redis":      {checkRedis, openRedis},
 }
 
 // Drivers makes and revokes users. It keeps idle connections to services that
@@ -80,7 +81,7 @@ func (d *Drivers) Revoke(ctx context.Context, s Service, name string) error {
 }
 
 // Check says whether the service serves, as far as the administrator can tell:
-// etcd reads by a majority, redis has a leader. Errors as Create's.
+// etcd reads by a majority, redis has a leader, postgresql a primary. Errors as Create's.
 func (d *Drivers) Check(ctx context.Context, s Service) error {
 	if err := s.Check(); err != nil {
 		return err

@@ -13,13 +13,15 @@ import (
 
 // Service says where a service instance answers and how to administer it.
 type Service struct {
-	Driver    string   // "etcd", "redis"
+	Driver    string   // "etcd", "postgresql", "redis"
 	Endpoints []string // URLs of all its servers
 	Admin     Admin
 	CA        string // PEM; what the service's certificates are checked against
 	// ServerName is the name its certificates are checked for; empty = the
 	// host of the endpoint.
 	ServerName string
+	// Database is what users of postgresql share.
+	Database string
 	// Grant says what users may do, in the service's words; empty = all but to
 	// administer it. redis: ACL rules.
 	Grant []string

@@ -67,6 +67,7 @@ var foreign = map[string]string{
 	"github.com/go-chi/chi":                                 "admin broker localbosh/api",
 	"github.com/go-viper/mapstructure":                      "config",
 	"github.com/hashicorp/golang-lru":                       "admin",
+	"github.com/jackc/pgx":                                  "users",
 	"github.com/jdxcode/netrc":                              "cmd",
 	"github.com/mandelsoft/spiff":                           "releases",
 	"github.com/mattn/go-isatty":                            "cmd",
