@@ -72,6 +72,8 @@ type BindingRule struct {
 type Needs struct {
 	VMTypes, DiskTypes []string // sizes, e.g. "small"
 	Stemcells          []string // operating systems, e.g. "ubuntu-jammy"
+	// Reach: the broker has to open connections to the VMs.
+	Reach bool
 	// Programs are files of the VMs that BOSH packages take their server from,
 	// with the Debian package that brings each: only pools whose VMs are made of
 	// the broker's machine can have them.

@@ -61,13 +61,16 @@ func (s *Set) Candidates(w Wish, use func(pool string) Use) ([]Pool, error) {
 	return fit, nil
 }
 
-// advice is what the person at this machine can do about programs that it
-// lacks: here, whoever orders is told what else only operators are.
+// advice is what whoever orders is told of why, which else only operators are:
+// what to do about programs that this machine lacks, and that it is for ever.
 func (s *Set) advice(plan catalog.Plan) string {
 	for _, p := range s.pools {
 		if missing := p.missing(plan); p.Local && missing != "" {
 			return ": pool " + p.Name + " " + missing
 		}
+	}
+	if plan.Needs.Reach && !slices.ContainsFunc(s.pools, func(p Pool) bool { return p.Reachable && plan.Pools.Allows(p.Name, p.Tags) }) {
+		return ": none of its pools " + unreached
 	}
 	return ""
 }
@@ -131,8 +134,14 @@ func (p *Pool) lacks(plan catalog.Plan) string {
 			}
 		}
 	}
+	if plan.Needs.Reach && !p.Reachable {
+		return unreached
+	}
 	return p.missing(plan)
 }
+
+// unreached is what a pool lacks whose VMs the broker cannot connect to.
+const unreached = "is not reachable from the broker, which has to make the plan's users or ask its service"
 
 // missing says which program the plan needs and VMs of the pool would not
 // have, or "". A director that is elsewhere makes VMs of stemcells, which hold

@@ -100,6 +100,8 @@ func (e *Engine) lastBindingOperation(ctx context.Context, c Caller, instanceID,
 		p.State, p.Description, p.Percent, p.RetryAfter = serviceforge.Succeeded, "The service binding is ready", 100, 0
 	case b.State == serviceforge.BindingFailed:
 		p.Description, p.RetryAfter = "The service binding was not made: "+b.Operation.Message, 0
+	case b.State == serviceforge.BindingDeleting && b.Operation.Message != "":
+		p.Description = b.Operation.Message
 	case b.Operation.Repeats > 0:
 		p.Description = "The service does not answer; trying again"
 	case b.State == serviceforge.BindingDeleting:

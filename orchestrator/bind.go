@@ -43,7 +43,7 @@ func (e *Engine) bind(ctx context.Context, r BindRequest) (Bound, error) {
 		if b.State == serviceforge.BindingReady {
 			told = append(told, e.told(&i, b))
 		}
-		err = e.Store.CreateBinding(ctx, b, i.Revision, told...)
+		err = e.storeBinding(ctx, &i, b, told...)
 		if serviceforge.CodeOf(err) == serviceforge.Conflict {
 			continue // the instance or the binding changed meanwhile: look again
 		}
@@ -118,13 +118,26 @@ func (e *Engine) checkBind(r *BindRequest, i *serviceforge.Instance) (catalog.Pl
 }
 
 // bindingWish makes the record, with the user's name and password: the wish is
-// stored before the user is made. Where the service has no users the binding is
-// ready at once.
+// stored before the user is made. Where the service has no users, or they are
+// prepared, the binding is ready at once.
 func (e *Engine) bindingWish(ctx context.Context, r *BindRequest, i *serviceforge.Instance, plan catalog.Plan) (*serviceforge.Binding, error) {
-	if i.State != serviceforge.Running || i.Busy() && i.Operation.Kind != serviceforge.Repair {
-		return nil, serviceforge.Errorf(serviceforge.NotReady, "Service Instance not ready for binding; state %s", i.State)
+	notReady := serviceforge.Errorf(serviceforge.NotReady, "Service Instance not ready for binding; state %s", i.State)
+	if i.State != serviceforge.Running {
+		return nil, notReady
+	}
+	pairs, prepared, err := releases.Prepared(i.Access)
+	switch {
+	case err != nil:
+		return nil, err
+	case i.Busy() && i.Operation.Kind != serviceforge.Repair && !(prepared && replaces(i)):
+		return nil, notReady
 	}
 	user, now := users.NewUser(), e.Now().UTC()
+	if prepared {
+		if user, err = e.freeUser(ctx, i, pairs); err != nil {
+			return nil, err
+		}
+	}
 	b := &serviceforge.Binding{
 		ID: r.BindingID, InstanceID: r.InstanceID, ServiceID: r.ServiceID, PlanID: r.PlanID, Platform: i.Platform, Predecessor: r.Predecessor,
 		AppGUID: r.AppGUID, Context: serviceforge.NewSecret(string(r.Context)), Parameters: serviceforge.NewSecret(string(r.Parameters)),

@@ -31,7 +31,8 @@ type visit struct {
 	*leader
 	instance *serviceforge.Instance
 	service  users.Service
-	hasUsers bool
+	hasUsers bool // a driver makes them
+	prepared bool // they are made with the deployment
 	away     error
 }
 
@@ -48,7 +49,9 @@ func (l *leader) tend(ctx context.Context, instanceID string) (time.Duration, er
 	}
 	v := &visit{leader: l, instance: &i}
 	if err == nil {
-		v.service, v.hasUsers, err = releases.UsersOf(i.Access)
+		if v.service, v.hasUsers, err = releases.UsersOf(i.Access); err == nil {
+			_, v.prepared, err = releases.Prepared(i.Access)
+		}
 	}
 	var soonest time.Duration
 	for _, d := range due {
@@ -135,6 +138,9 @@ func (v *visit) make(ctx context.Context, b *serviceforge.Binding) error {
 
 // unmake revokes the user of a binding and forgets the binding.
 func (v *visit) unmake(ctx context.Context, b *serviceforge.Binding) error {
+	if v.prepared && v.instance.State != serviceforge.Destroying {
+		return v.replace(ctx, b)
+	}
 	err := v.ask(func() error { return v.revoke(ctx, v.instance, b) })
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -154,6 +160,9 @@ func (v *visit) unmake(ctx context.Context, b *serviceforge.Binding) error {
 // revocation works off one entry of the list, until it gets through or the
 // instance ends.
 func (v *visit) revocation(ctx context.Context, r serviceforge.Revocation) error {
+	if v.prepared {
+		return v.replaced(ctx, r)
+	}
 	if !v.hasUsers {
 		return v.Store.DeleteRevocation(ctx, r, v.term)
 	}

@@ -53,7 +53,7 @@ func (l *leader) intendDeploy(ctx context.Context, i *serviceforge.Instance) (ne
 	if err := l.pin(i); err != nil {
 		return goOn, err
 	}
-	if err := l.makeSecrets(i); err != nil {
+	if err := l.makeSecrets(ctx, i); err != nil {
 		return goOn, err
 	}
 	manifest, err := l.render(ctx, i)
@@ -79,11 +79,14 @@ func (l *leader) intendDeploy(ctx context.Context, i *serviceforge.Instance) (ne
 
 // makeSecrets makes the secrets that the instance lacks when it is its turn to be
 // deployed: certificates cost more than all of accepting an instance. They are
-// stored with the intent, before anybody is told them. Those it has stay.
-func (l *leader) makeSecrets(i *serviceforge.Instance) error {
+// stored with the intent, before anybody is told them. Those it has stay, but for users that are spent.
+func (l *leader) makeSecrets(ctx context.Context, i *serviceforge.Instance) error {
 	wished := i.Wished()
 	in, release, err := l.input(&wished)
 	if err != nil {
+		return err
+	}
+	if in.Spent, err = l.spentUsers(ctx, i); err != nil {
 		return err
 	}
 	i.Secrets, err = release.NewSecrets(in)
@@ -235,7 +238,9 @@ func (l *leader) learn(ctx context.Context, d Director, i *serviceforge.Instance
 		return deployed, err
 	}
 	deployed.Facts = addressesOf(vms)
-	deployed.Access, err = l.access(ctx, &deployed)
+	if deployed.Access, err = l.access(ctx, &deployed); err == nil {
+		deployed.Access, err = releases.WithPrepared(deployed.Access, i.Secrets)
+	}
 	return deployed, err
 }
 

@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/serviceforge/serviceforge"
@@ -47,7 +48,10 @@ func (e *Engine) takeBack(ctx context.Context, r *UnbindRequest, i *serviceforge
 	hasUser := false
 	if i.LostKey == "" { // else the user dies with the service, when that is reset or deleted
 		var err error
-		if _, hasUser, err = releases.UsersOf(i.Access); err != nil {
+		if _, hasUser, err = releases.UsersOf(i.Access); err == nil && !hasUser {
+			hasUser, err = stands(i, b.User)
+		}
+		if err != nil {
 			return Unbound{}, err
 		}
 	}
@@ -67,8 +71,14 @@ func (e *Engine) takeBack(ctx context.Context, r *UnbindRequest, i *serviceforge
 // that is being deleted die with it.
 func (e *Engine) revoke(ctx context.Context, i *serviceforge.Instance, b *serviceforge.Binding) error {
 	service, hasUser, err := releases.UsersOf(i.Access)
-	if err != nil || !hasUser || i.State == serviceforge.Destroying {
+	if err != nil || i.State == serviceforge.Destroying {
 		return err
+	}
+	if there, err := stands(i, b.User); err != nil || there {
+		return cmp.Or(err, spent())
+	}
+	if !hasUser {
+		return nil
 	}
 	return e.Users.Revoke(ctx, service, b.User)
 }

@@ -16,7 +16,7 @@ import (
 // verb is an operation that the crash walk cuts.
 type verb struct {
 	name    string
-	files   fs.FS // the service release; nil = plain
+	files   fs.FS          // the service release; nil = plain
 	prepare func(h *house) // with an engine that runs
 	begin   func(h *house) orchestrator.Accepted
 	points  int                              // at least: else the walk does not see the calls

@@ -29,6 +29,7 @@ type access struct {
 	Credentials map[string]any          `json:"credentials"`
 	Endpoints   []serviceforge.Endpoint `json:"endpoints,omitempty"`
 	Users       *accessUsers            `json:"users,omitempty"`
+	Prepared    []preparedUser          `json:"prepared,omitempty"` // that exist
 }
 
 // loadAccess joins credentials, endpoints and users to one document.
@@ -37,7 +38,7 @@ func (s *service) loadAccess(f *fileService) error {
 	for _, part := range []struct {
 		name string
 		node *yaml.Node
-	}{{"credentials", f.Credentials.node}, {"endpoints", &f.Endpoints}, {"users", f.Users.node}} {
+	}{{"credentials", f.Credentials.node}, {"endpoints", &f.Endpoints}, {"users", s.usersNode(f)}} {
 		if part.node != nil && part.node.Kind != 0 {
 			root.Content = append(root.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: part.name}, part.node)
 		}
@@ -45,8 +46,8 @@ func (s *service) loadAccess(f *fileService) error {
 	if err := s.checkDetect(); err != nil {
 		return err
 	}
-	s.hasUsers = f.Users.node != nil
-	if s.hasUsers && f.Credentials.node == nil {
+	s.hasUsers = s.usersNode(f) != nil
+	if f.Users.node != nil && f.Credentials.node == nil {
 		return invalid("users without credentials")
 	}
 	if err := checkExpressions("service.yml: credentials and users", root); err != nil {
@@ -62,7 +63,8 @@ func (s *service) loadAccess(f *fileService) error {
 
 // Access renders once, after a deployment is done and Instance.Facts are known,
 // how credentials and users of the instance are made; store it as
-// Instance.Access. Errors as Manifest's.
+// Instance.Access. Prepared users stay those of the Access that it has; see
+// WithPrepared. Errors as Manifest's.
 func (r *Release) Access(ctx context.Context, spiff *Spiff, in Input) (serviceforge.Secret, error) {
 	s, p, err := r.find(in)
 	if err != nil {
@@ -90,7 +92,10 @@ func (r *Release) Access(ctx context.Context, spiff *Spiff, in Input) (servicefo
 		sf:        sf, more: fmt.Sprintf("access %v", s.defaults), quote: quoteJSON,
 		finish: func(tree, sf map[string]any) ([]byte, error) { return s.accessOf(tree, sf) },
 	})
-	return serviceforge.NewSecret(string(text)), err
+	if err != nil {
+		return serviceforge.Secret{}, err
+	}
+	return keepPrepared(serviceforge.NewSecret(string(text)), in.Instance.Access)
 }
 
 // quoteJSON writes a text as encoding/json does, without its quotes.
@@ -122,6 +127,8 @@ func (s *service) accessOf(tree, sf map[string]any) ([]byte, error) {
 			return nil, err
 		}
 		a.Users = u
+	}
+	if s.hasUsers || s.prepared > 0 {
 		all := strings.Join(texts(a.Credentials), "\n")
 		if !strings.Contains(all, nameSentinel) || !strings.Contains(all, passwordSentinel) {
 			return nil, serviceforge.Errorf(serviceforge.Internal,

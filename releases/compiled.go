@@ -98,7 +98,7 @@ func (s *Spiff) produce(ctx context.Context, w work) ([]byte, error) {
 	}
 	a, err := s.render(ctx, o)
 	if err != nil {
-		return nil, redact(err, w.sf["secrets"])
+		return nil, redact(err, []any{w.sf["secrets"], w.sf["users"]})
 	}
 	text, err := w.textOf(a.Result, w.sf, o.Documents[0].Name)
 	if err != nil || o.Probe == nil {
@@ -209,7 +209,7 @@ const digits = 4
 
 func tokenize(sf map[string]any) *tokenized {
 	t := &tokenized{sf: maps.Clone(sf)}
-	for _, root := range []string{"detected", "facts", "params", "secrets"} {
+	for _, root := range []string{"detected", "facts", "params", "secrets", "users"} {
 		if v, ok := sf[root]; ok {
 			t.sf[root] = t.walk([]string{root}, v, false)
 		}

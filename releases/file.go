@@ -319,9 +319,6 @@ func (f *fileService) pending() (out []string) {
 			out = append(out, "plan "+p.Name+": quota and limits")
 		}
 	}
-	if f.Users.has("prepared") {
-		out = append(out, "users: prepared")
-	}
 	for _, r := range f.BOSHRelease.Releases {
 		if r.ExportedFrom != "" {
 			out = append(out, "bosh_release.releases: exported_from of "+r.Name)

@@ -51,7 +51,8 @@ type service struct {
 	detect     []fileDetect
 	errands    map[string][]Errand // by when they run
 	check      Check
-	hasUsers   bool
+	hasUsers   bool // a driver makes them
+	prepared   int  // users that a deployment is made with
 	plans      map[string]*plan // by id
 	secretRank []string         // secrets in the order in which they can be made
 }
@@ -177,6 +178,7 @@ func (r *Release) loadService(files fs.FS, f *fileService) (*service, error) {
 		func() error { return s.loadTemplates(files, &f.BOSHRelease) },
 		func() error { return s.loadSecrets() },
 		func() error { return s.loadFacts() },
+		func() error { return s.loadPrepared(f) },
 		func() error { return s.loadAccess(f) },
 		func() error { return s.loadErrands(f) },
 		func() error { return s.loadCheck(f) },
@@ -274,7 +276,7 @@ func (s *service) loadPlans(files fs.FS, f *fileService) error {
 			PlanUpdateable: p.PlanUpdateable, UpdateTo: successors,
 			MaintenanceInfo:        catalog.MaintenanceInfo(cmp.Or(p.Maintenance, f.Maintenance)),
 			MaximumPollingDuration: p.MaximumPollingDuration, Deadline: p.Deadline, Pools: p.rule(), Bindings: p.bindings(), Costs: p.Costs,
-			Needs:   catalog.Needs{VMTypes: p.Needs.VMTypes, DiskTypes: p.Needs.DiskTypes, Stemcells: s.operatingSystems(), Programs: f.BOSHRelease.Programs},
+			Needs:   catalog.Needs{VMTypes: p.Needs.VMTypes, DiskTypes: p.Needs.DiskTypes, Stemcells: s.operatingSystems(), Programs: f.BOSHRelease.Programs, Reach: s.hasUsers || s.check.Driver != ""},
 			Schemas: catalog.Schemas{Create: schemas[Create].text, Update: schemas[Update].text, Bind: schemas[Bind].text},
 		}}
 		s.plans[p.ID] = made

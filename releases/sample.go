@@ -57,6 +57,9 @@ var parts = map[string][]string{
 
 func (s *service) marks() (serviceforge.Secret, error) {
 	out := make(map[string]any, len(s.secrets))
+	if s.prepared > 0 {
+		out[preparedKey] = s.markedUsers()
+	}
 	for name, spec := range s.secrets {
 		if len(parts[spec.Type]) == 0 {
 			out[name] = secretMark + name + "."
@@ -91,7 +94,7 @@ func (r *Release) Offline(ctx context.Context, spiff *Spiff, in Input, forBOSH b
 		return nil, err
 	}
 	put := s.replacer(forBOSH)
-	if !forBOSH || len(s.secrets) == 0 || r.legacy {
+	if !forBOSH || len(s.offlineSecrets()) == 0 || r.legacy {
 		return []byte(put.Replace(string(text))), nil
 	}
 	root, err := parseYAML("the manifest", text)
@@ -118,7 +121,7 @@ func (r *Release) Offline(ctx context.Context, spiff *Spiff, in Input, forBOSH b
 
 func (s *service) replacer(forBOSH bool) *strings.Replacer {
 	var pairs []string
-	for name, spec := range s.secrets {
+	for name, spec := range s.offlineSecrets() {
 		for _, part := range append([]string{""}, parts[spec.Type]...) {
 			mark, reference := secretMark+name+".", "(("+name+"))"
 			if part != "" {
@@ -137,8 +140,9 @@ func (s *service) replacer(forBOSH bool) *strings.Replacer {
 
 // variables declares the secrets as a director's config server makes them.
 func (s *service) variables(sf map[string]any) (out []any) {
-	for _, name := range slices.Sorted(maps.Keys(s.secrets)) {
-		spec := s.secrets[name]
+	secrets := s.offlineSecrets()
+	for _, name := range slices.Sorted(maps.Keys(secrets)) {
+		spec := secrets[name]
 		v := map[string]any{"name": name, "type": spec.Type}
 		options := map[string]any{}
 		for key, value := range map[string]any{

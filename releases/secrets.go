@@ -100,7 +100,8 @@ type pair struct {
 
 // NewSecrets makes the passwords and certificates that an instance lacks, for
 // Instance.Secrets: a JSON object. Those it has stay: a new one lacks all, one
-// that is upgraded what the newer release has added. Every call makes others.
+// that is upgraded what the newer release has added. Prepared users that are
+// spent are replaced. Every call makes others.
 func (r *Release) NewSecrets(in Input) (serviceforge.Secret, error) {
 	s, p, err := r.find(in)
 	if err != nil {
@@ -111,7 +112,7 @@ func (r *Release) NewSecrets(in Input) (serviceforge.Secret, error) {
 		return serviceforge.Secret{}, serviceforge.Errorf(serviceforge.Internal, "the secrets of the instance cannot be read")
 	}
 	lacking := slices.DeleteFunc(slices.Clone(s.secretRank), func(name string) bool { return out[name] != nil })
-	if len(lacking) == 0 && !in.Instance.Secrets.Empty() {
+	if len(lacking) == 0 && !in.Instance.Secrets.Empty() && s.prepared == 0 && out[preparedKey] == nil {
 		return in.Instance.Secrets, nil
 	}
 	in.Instance.Secrets = serviceforge.Secret{}
@@ -123,6 +124,9 @@ func (r *Release) NewSecrets(in Input) (serviceforge.Secret, error) {
 		if out[name], err = s.newSecret(name, sf, out); err != nil {
 			return serviceforge.Secret{}, serviceforge.Wrap(err, serviceforge.Internal, "the secret %s cannot be made", name)
 		}
+	}
+	if err := s.withPrepared(out, in.Spent); err != nil {
+		return serviceforge.Secret{}, err
 	}
 	text, err := json.Marshal(out)
 	if err != nil {

@@ -188,6 +188,9 @@ func (v *validation) texts(s *service) {
 			delete(secrets, spec.CA)
 		}
 	}
+	if s.prepared > 0 && !slices.ContainsFunc(documents, func(d document) bool { return strings.Contains(d.Data, "sf.users") }) {
+		v.add("error", "service "+s.offering.Name, "users are prepared, but no template gives sf.users to a job")
+	}
 	v.used(s, documents, "parameter", usedParameter, parameters)
 	v.used(s, documents, "secret", usedSecret, secrets)
 }

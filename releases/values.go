@@ -22,6 +22,8 @@ type Input struct {
 	// Versions replaces the versions of BOSH releases, by name (the pins of an
 	// instance); nil = those of service.yml.
 	Versions map[string]string
+	// Spent are the prepared users that no binding has any more, for NewSecrets.
+	Spent []string
 	// DirectorUUID is for the deployment stubs of 2014.
 	DirectorUUID string
 }
@@ -60,6 +62,11 @@ func (s *service) values(p *plan, in Input) (map[string]any, error) {
 	if err != nil {
 		return nil, serviceforge.Errorf(serviceforge.Internal, "the secrets of the instance cannot be read")
 	}
+	prepared, err := preparedIn(secrets)
+	if err != nil {
+		return nil, err
+	}
+	delete(secrets, preparedKey)
 	stemcells, err := s.pinnedStemcells(in.Pool)
 	if err != nil {
 		return nil, err
@@ -80,6 +87,9 @@ func (s *service) values(p *plan, in Input) (map[string]any, error) {
 		"params": p.filled(given), "secrets": secrets,
 		"releases": s.pinnedReleases(in.Versions), "stemcells": stemcells,
 		"first": in.First,
+	}
+	if s.prepared > 0 {
+		sf["users"] = userValues(prepared)
 	}
 	return sf, RefuseReferences("instance", sf)
 }

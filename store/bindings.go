@@ -71,11 +71,27 @@ func (s *Store) CreateBinding(ctx context.Context, b *serviceforge.Binding, inst
 	}, BindingWrite{Told: changes}, false)
 }
 
+// CreateBindingOf is CreateBinding for one that takes something of its instance:
+// it writes the record of the instance, as it was read, with it, so that of two
+// bindings that are made at the same time one reads again.
+func (s *Store) CreateBindingOf(ctx context.Context, b *serviceforge.Binding, i *serviceforge.Instance, changes ...serviceforge.Change) error {
+	value, err := s.encodeInstance(i)
+	if err != nil {
+		return err
+	}
+	return s.writeBinding(ctx, b, []clientv3.Cmp{
+		clientv3.Compare(clientv3.CreateRevision(key(bindingsKey, b.InstanceID, b.ID)), "=", 0),
+		clientv3.Compare(clientv3.ModRevision(key(instancesKey, i.ID)), "=", i.Revision),
+	}, BindingWrite{Told: changes, instance: value}, false)
+}
+
 // BindingWrite is what goes with the write of a binding, in one transaction.
 type BindingWrite struct {
 	Term   int64                   // other than 0: must be the present leader's
 	Revoke serviceforge.Revocation // goes onto the list, if it names a user
 	Told   []serviceforge.Change   // in the instance's history
+
+	instance string // the record of the instance; "" = it is not written
 }
 
 // PutBinding replaces a binding that still has its Revision. Errors: Conflict
@@ -99,6 +115,9 @@ func (s *Store) writeBinding(ctx context.Context, b *serviceforge.Binding, compa
 		operations = append(told, clientv3.OpDelete(key(bindingsKey, b.InstanceID, b.ID)), clientv3.OpDelete(dueBinding(b)))
 	} else if operations, err = s.puts(b, told); err != nil {
 		return err
+	}
+	if w.instance != "" {
+		operations = append(operations, clientv3.OpPut(key(instancesKey, b.InstanceID), w.instance))
 	}
 	if w.Revoke.User != "" {
 		put, err := putRevocation(w.Revoke)
