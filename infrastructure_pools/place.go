@@ -70,7 +70,7 @@ func (s *Set) advice(plan catalog.Plan) string {
 		}
 	}
 	if plan.Needs.Reach && !slices.ContainsFunc(s.pools, func(p Pool) bool { return p.Reachable && plan.Pools.Allows(p.Name, p.Tags) }) {
-		return ": none of its pools " + unreached
+		return ": none of its pools is " + unreached
 	}
 	return ""
 }
@@ -135,13 +135,13 @@ func (p *Pool) lacks(plan catalog.Plan) string {
 		}
 	}
 	if plan.Needs.Reach && !p.Reachable {
-		return unreached
+		return "is not " + unreached
 	}
 	return p.missing(plan)
 }
 
-// unreached is what a pool lacks whose VMs the broker cannot connect to.
-const unreached = "is not reachable from the broker, which has to make the plan's users or ask its service"
+// unreached is what a pool is not whose VMs the broker cannot connect to.
+const unreached = "reachable from the broker, which has to make the plan's users or to ask its service"
 
 // missing says which program the plan needs and VMs of the pool would not
 // have, or "". A director that is elsewhere makes VMs of stemcells, which hold

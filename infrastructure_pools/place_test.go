@@ -73,6 +73,29 @@ func TestCandidates(t *testing.T) {
 	}
 }
 
+// Where the broker has to reach the VMs, pools that are not reachable take no
+// instances, and whoever orders is told when that is so of all of them.
+func TestPoolsOutOfReach(t *testing.T) {
+	far, near := pool(t, "far", "  reachable: false\n"), pool(t, "near", "")
+	set, err := pools.NewSet(far, near)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unused := func(string) pools.Use { return pools.Use{} }
+	plan := catalog.Plan{Name: "p", Needs: catalog.Needs{Reach: true}}
+	if fit, err := set.Candidates(pools.Wish{Plan: plan}, unused); err != nil || names(fit) != "near" {
+		t.Errorf("got %s, %v", names(fit), err)
+	}
+	if fit, err := set.Candidates(pools.Wish{Plan: catalog.Plan{}}, unused); err != nil || names(fit) != "far near" {
+		t.Errorf("without users: got %s, %v", names(fit), err)
+	}
+	plan.Pools.Names = []string{"far"}
+	_, err = set.Candidates(pools.Wish{Plan: plan}, unused)
+	if serviceforge.CodeOf(err) != serviceforge.Exhausted || !strings.Contains(serviceforge.MessageOf(err), "none of its pools is reachable from the broker") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // A plan whose server is this machine's goes to the local pool alone, and what
 // is missing there is told to whoever orders.
 func TestProgramsOfTheMachine(t *testing.T) {

@@ -185,7 +185,7 @@ func (e *Engine) CheckPool(ctx context.Context, pool string) ([]Finding, error) 
 	ctx, cancel := context.WithTimeout(ctx, 3*inspection)
 	defer cancel()
 	info, health := e.health(ctx, pool)
-	findings := []Finding{{What: "director", Good: health == "ok", Says: health}}
+	findings := append([]Finding{{What: "director", Good: health == "ok", Says: health}}, e.checkPlans(&p)...)
 	if d := e.Directors[pool]; health == "ok" {
 		findings = slices.Concat(findings, checkScopes(info), checkNames(ctx, d, &p), e.checkReleases(ctx, d), checkStemcells(ctx, d, &p))
 	}
@@ -193,6 +193,18 @@ func (e *Engine) CheckPool(ctx context.Context, pool string) ([]Finding, error) 
 		findings[n].Pool = pool
 	}
 	return findings, nil
+}
+
+// checkPlans tells which plans could go to the pool by their rules, and cannot.
+func (e *Engine) checkPlans(p *pools.Pool) (findings []Finding) {
+	for _, o := range e.Shelf.Catalog().Offerings() {
+		for _, plan := range o.Plans {
+			if reason := p.Refuses(plan); reason != "" && plan.Pools.Allows(p.Name, p.Tags) {
+				findings = append(findings, Finding{What: "plans", Good: true, Warning: true, Says: fmt.Sprintf("cannot take %s/%s: it %s", o.Name, plan.Name, reason)})
+			}
+		}
+	}
+	return findings
 }
 
 func checkNames(ctx context.Context, d Director, p *pools.Pool) []Finding {

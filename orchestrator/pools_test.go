@@ -148,13 +148,20 @@ func TestCheckPool(t *testing.T) {
 		findings, err := h.CheckPool(t.Context(), "lab")
 		must(t, err)
 		var bad []string
+		plans := ""
 		for _, f := range findings {
 			if f.Pool != "lab" || f.Says == "" {
 				t.Errorf("%+v", f)
 			}
+			if f.What == "plans" {
+				plans = f.Says
+			}
 			if !f.Good {
 				bad = append(bad, f.Says)
 			}
+		}
+		if plans != "cannot take plain/huge: it has no vm type huge" {
+			t.Errorf("of plans it is told: %q", plans)
 		}
 		return strings.Join(bad, "; ")
 	}

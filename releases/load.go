@@ -51,8 +51,8 @@ type service struct {
 	detect     []fileDetect
 	errands    map[string][]Errand // by when they run
 	check      Check
-	hasUsers   bool // a driver makes them
-	prepared   int  // users that a deployment is made with
+	hasUsers   bool             // a driver makes them
+	prepared   int              // users that a deployment is made with
 	plans      map[string]*plan // by id
 	secretRank []string         // secrets in the order in which they can be made
 }

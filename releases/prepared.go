@@ -124,8 +124,11 @@ func keepPrepared(made, before serviceforge.Secret) (serviceforge.Secret, error)
 }
 
 // Prepared lists the users that exist in an instance for bindings to be given;
-// ok is false where bindings get none of those. Errors: Internal.
+// ok is false where bindings get none of those, or nothing stands yet. Errors: Internal.
 func Prepared(stored serviceforge.Secret) (all []users.User, ok bool, err error) {
+	if stored.Empty() {
+		return nil, false, nil
+	}
 	a, err := openAccess(stored)
 	if err != nil {
 		return nil, false, err
