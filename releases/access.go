@@ -16,13 +16,6 @@ import (
 	"github.com/serviceforge/serviceforge/users"
 )
 
-// The sentinels stand for a user's name and password in what Access renders.
-// Templates may put them anywhere in a text, but not compute with them.
-const (
-	nameSentinel     = "serviceforge-user-name-Qm7tW2xK"
-	passwordSentinel = "serviceforge-user-password-Zr4cV9bN"
-)
-
 // access is Instance.Access as it is stored.
 type access struct {
 	Version     int                     `json:"version"`
@@ -86,7 +79,7 @@ func (r *Release) Access(ctx context.Context, spiff *Spiff, in Input) (servicefo
 	if err := RefuseReferences("credential", sf["detected"]); err != nil {
 		return serviceforge.Secret{}, err
 	}
-	sf["user"] = map[string]any{"name": nameSentinel, "password": passwordSentinel}
+	sf["user"] = map[string]any{"name": users.NameHere, "password": users.PasswordHere}
 	text, err := spiff.produce(ctx, work{
 		documents: func(string) []document { return []document{s.access} },
 		sf:        sf, more: fmt.Sprintf("access %v", s.defaults), quote: quoteJSON,
@@ -130,7 +123,7 @@ func (s *service) accessOf(tree, sf map[string]any) ([]byte, error) {
 	}
 	if s.hasUsers || s.prepared > 0 {
 		all := strings.Join(texts(a.Credentials), "\n")
-		if !strings.Contains(all, nameSentinel) || !strings.Contains(all, passwordSentinel) {
+		if !strings.Contains(all, users.NameHere) || !strings.Contains(all, users.PasswordHere) {
 			return nil, serviceforge.Errorf(serviceforge.Internal,
 				"the credentials do not hold sf.user.name and sf.user.password as they are")
 		}
@@ -197,7 +190,7 @@ func Credentials(stored serviceforge.Secret, u users.User) (serviceforge.Secret,
 	if err != nil {
 		return serviceforge.Secret{}, err
 	}
-	put := strings.NewReplacer(nameSentinel, u.Name, passwordSentinel, u.Password.Reveal())
+	put := users.Filled(u)
 	text, err := json.Marshal(substitute(a.Credentials, put))
 	if err != nil {
 		return serviceforge.Secret{}, serviceforge.Wrap(err, serviceforge.Internal, "the credentials cannot be written")

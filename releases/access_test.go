@@ -60,12 +60,40 @@ func TestAccessRefuses(t *testing.T) {
 	for name, yml := range map[string]string{
 		"no user in the credentials": "credentials: {a: b}\n  users: {driver: etcd, endpoints: [x]}\n  ",
 		"no endpoints":               "credentials: {a: (( sf.user.name sf.user.password ))}\n  users: {driver: etcd}\n  ",
+		"unknown driver":             "credentials: {a: (( sf.user.name sf.user.password ))}\n  users: {driver: x, endpoints: [x], admin: {username: a, password: b}}\n  ",
+		"half a driver":              "credentials: {a: (( sf.user.name sf.user.password ))}\n  users: {driver: postgresql, endpoints: ['postgresql://h:1'], admin: {username: a, password: b}}\n  ",
 		"unknown key":                "credentials: {a: (( sf.user.name sf.user.password ))}\n  users: {driver: etcd, endpoints: [x], colour: red}\n  ",
 	} {
 		_, err := load(t, small("a: 1", "parameters:", yml+"parameters:")).Access(limited(t), s, smallInput(t, ""))
 		if serviceforge.CodeOf(err) != serviceforge.Internal {
 			t.Errorf("%s: got %v", name, err)
 		}
+	}
+}
+
+func TestUsersOfHTTP(t *testing.T) {
+	yml := `credentials: {a: (( sf.user.name sf.user.password ))}
+  users:
+    driver: http
+    endpoints: ["https://h:1"]
+    admin: {username: admin, password: secret, ca: CA}
+    http:
+      check: {path: /me}
+      create: [{path: (( "/users/" sf.user.name )), body: {password: (( sf.user.password )), max: 3}}]
+      revoke: [{method: POST, path: (( "/users/" sf.user.name "/off" ))}]
+  `
+	access, err := load(t, small("a: 1", "parameters:", yml+"parameters:")).Access(limited(t), renderer(t), smallInput(t, ""))
+	if err != nil {
+		t.Fatal(serviceforge.DetailOf(err))
+	}
+	s, ok, err := releases.UsersOf(access)
+	want := users.HTTP{
+		Check:  users.Call{Path: "/me"},
+		Create: []users.Call{{Path: "/users/" + users.NameHere, Body: map[string]any{"password": users.PasswordHere, "max": json.Number("3")}}},
+		Revoke: []users.Call{{Method: "POST", Path: "/users/" + users.NameHere + "/off"}},
+	}
+	if diff := cmp.Diff(want, s.HTTP); diff != "" || !ok || err != nil {
+		t.Errorf("(-want +got):\n%s, %v", diff, err)
 	}
 }
 

@@ -17,9 +17,10 @@ type accessUsers struct {
 		Password string `json:"password" yaml:"password"`
 		CA       string `json:"ca" yaml:"ca"`
 	} `json:"admin" yaml:"admin"`
-	ServerName string   `json:"server_name" yaml:"server_name"`
-	Database   string   `json:"database,omitempty" yaml:"database"`
-	Grant      []string `json:"grant,omitempty" yaml:"grant"`
+	ServerName string     `json:"server_name" yaml:"server_name"`
+	Database   string     `json:"database,omitempty" yaml:"database"`
+	HTTP       users.HTTP `json:"http,omitzero" yaml:"http"`
+	Grant      []string   `json:"grant,omitempty" yaml:"grant"`
 }
 
 func usersOf(tree any) (*accessUsers, error) {
@@ -41,7 +42,7 @@ func usersOf(tree any) (*accessUsers, error) {
 
 func (u *accessUsers) service() users.Service {
 	return users.Service{
-		Driver: u.Driver, Endpoints: u.Endpoints, CA: u.Admin.CA, ServerName: u.ServerName, Database: u.Database, Grant: u.Grant,
+		Driver: u.Driver, Endpoints: u.Endpoints, CA: u.Admin.CA, ServerName: u.ServerName, Database: u.Database, HTTP: u.HTTP, Grant: u.Grant,
 		Admin: users.Admin{Username: u.Admin.Username, Password: serviceforge.NewSecret(u.Admin.Password)},
 	}
 }

@@ -47,3 +47,39 @@ func foreign(err error, address string) error {
 	}
 	return err
 }
+
+// first opens all endpoints at once, and returns what the first opened; the
+// others are closed. Without one the error holds those of all.
+func first[T connection](ctx context.Context, endpoints []string, open func(context.Context, string) (T, error)) (opened T, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type answer struct {
+		opened T
+		err    error
+	}
+	answers := make(chan answer, len(endpoints))
+	for _, endpoint := range endpoints {
+		go func() {
+			var a answer
+			a.opened, a.err = open(ctx, endpoint)
+			answers <- a
+		}()
+	}
+	var found bool
+	var errs []error
+	for range endpoints {
+		switch a := <-answers; {
+		case a.err != nil:
+			errs = append(errs, a.err)
+		case found:
+			a.opened.close()
+		default:
+			opened, found = a.opened, true
+			cancel() // the others need not answer any more
+		}
+	}
+	if found {
+		return opened, nil
+	}
+	return opened, errors.Join(errs...)
+}

@@ -36,6 +36,7 @@ type kind struct {
 
 var kinds = map[string]kind{
 	"etcd":       {checkEtcd, openEtcd},
+	"http":       {checkHTTP, openHTTP},
 	"postgresql": {checkPostgresql, openPostgresql},
 	"redis":      {checkRedis, openRedis},
 }
@@ -81,7 +82,8 @@ func (d *Drivers) Revoke(ctx context.Context, s Service, name string) error {
 }
 
 // Check says whether the service serves, as far as the administrator can tell:
-// etcd reads by a majority, redis has a leader, postgresql a primary. Errors as Create's.
+// etcd reads by a majority, redis has a leader, postgresql a primary; of
+// http the release says what to ask. Errors as Create's.
 func (d *Drivers) Check(ctx context.Context, s Service) error {
 	if err := s.Check(); err != nil {
 		return err

@@ -49,49 +49,26 @@ func checkPostgresql(s Service) error {
 
 // openPostgresql finds the primary among the endpoints.
 func openPostgresql(ctx context.Context, s Service) (connection, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	type answer struct {
-		*postgresql
-		err error
-	}
-	answers := make(chan answer, len(s.Endpoints))
-	for _, endpoint := range s.Endpoints {
-		go func() {
-			pool, err := connectPostgresql(ctx, s, endpoint, s.Database, true)
-			answers <- answer{&postgresql{service: s, endpoint: endpoint, pool: pool}, err}
-		}()
-	}
-	var primary *postgresql
-	var errs []error
-	for range s.Endpoints {
-		switch a := <-answers; {
-		case a.err != nil:
-			errs = append(errs, a.err)
-		case primary == nil:
-			primary = a.postgresql
-			cancel() // the others need not answer any more
-		default:
-			a.close()
-		}
-	}
-	switch err := errors.Join(errs...); {
-	case primary != nil:
-		return primary, nil
+	primary, err := first(ctx, s.Endpoints, func(ctx context.Context, endpoint string) (*postgresql, error) {
+		pool, err := connectPostgresql(ctx, s, endpoint, true)
+		return &postgresql{service: s, endpoint: endpoint, pool: pool}, err
+	})
+	switch {
 	case errors.Is(err, errStandby):
 		return nil, fmt.Errorf("no primary answers: %v", err) // there may be strangers, but ours is there, too
-	default:
+	case err != nil:
 		return nil, err
 	}
+	return primary, nil
 }
 
 // connectPostgresql logs in as the administrator at one server.
-func connectPostgresql(ctx context.Context, s Service, endpoint, database string, primary bool) (*pgxpool.Pool, error) {
+func connectPostgresql(ctx context.Context, s Service, endpoint string, primary bool) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig("host=localhost sslmode=disable passfile=/dev/null")
 	if err != nil {
 		return nil, err
 	}
-	if err := toPostgresql(&config.ConnConfig.Config, s, endpoint, database); err != nil {
+	if err := toPostgresql(&config.ConnConfig.Config, s, endpoint); err != nil {
 		return nil, err
 	}
 	if primary {
@@ -109,7 +86,7 @@ func connectPostgresql(ctx context.Context, s Service, endpoint, database string
 	return pool, nil
 }
 
-func toPostgresql(c *pgconn.Config, s Service, endpoint, database string) error {
+func toPostgresql(c *pgconn.Config, s Service, endpoint string) error {
 	u, err := url.Parse(endpoint)
 	if err != nil {
 		return err
@@ -118,7 +95,7 @@ func toPostgresql(c *pgconn.Config, s Service, endpoint, database string) error 
 	if _, err := fmt.Sscan(u.Port(), &port); err != nil {
 		return err
 	}
-	c.Host, c.Port, c.Database = u.Hostname(), port, database
+	c.Host, c.Port, c.Database = u.Hostname(), port, s.Database
 	c.User, c.Password = s.Admin.Username, s.Admin.Password.Reveal()
 	c.Fallbacks, c.ConnectTimeout = nil, dialFor
 	c.RuntimeParams = map[string]string{"application_name": "serviceforge"}
@@ -277,7 +254,7 @@ func (p *postgresql) onStandbys(ctx context.Context, do func(context.Context, *p
 			continue
 		}
 		asked.Go(func() {
-			standby, err := connectPostgresql(ctx, p.service, endpoint, p.service.Database, false)
+			standby, err := connectPostgresql(ctx, p.service, endpoint, false)
 			if err != nil {
 				return
 			}

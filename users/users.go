@@ -13,7 +13,7 @@ import (
 
 // Service says where a service instance answers and how to administer it.
 type Service struct {
-	Driver    string   // "etcd", "postgresql", "redis"
+	Driver    string   // "etcd", "http", "postgresql", "redis"
 	Endpoints []string // URLs of all its servers
 	Admin     Admin
 	CA        string // PEM; what the service's certificates are checked against
@@ -22,6 +22,8 @@ type Service struct {
 	ServerName string
 	// Database is what users of postgresql share.
 	Database string
+	// HTTP is what the driver of that name calls.
+	HTTP HTTP
 	// Grant says what users may do, in the service's words; empty = all but to
 	// administer it. redis: ACL rules.
 	Grant []string
