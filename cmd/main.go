@@ -83,7 +83,7 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newDevCommand(), newDemoCommand(), newServeCommand(), newBOSHCommand(), newEtcdCommand(), newEnvCommand(), newPackageCommand(), newValidateCommand(), newRenderCommand(), newDiffCommand(), newConvertCommand(), newGenerateCommand())
+	root.AddCommand(newDevCommand(), newDemoCommand(), newServeCommand(), newBOSHCommand(), newEtcdCommand(), newEnvCommand(), newPackageCommand(), newValidateCommand(), newRenderCommand(), newDiffCommand(), newConvertCommand(), newGenerateCommand(), newTestCommand())
 	addClientCommands(root, &clientEnv{readEndpoint: readEndpoint, defaultState: config.DefaultState})
 	return root
 }

@@ -72,6 +72,11 @@ func (e *Engine) wish(r ProvisionRequest) (*serviceforge.Instance, error) {
 	if err != nil {
 		return nil, err
 	}
+	for name, id := range map[string]string{"instance_id": r.InstanceID, "organization_guid": r.OrganizationGUID, "space_guid": r.SpaceGUID} {
+		if err := releases.RefuseReferences(name, id); err != nil {
+			return nil, err
+		}
+	}
 	if err := checkObject("context", r.Context); err != nil {
 		return nil, err
 	}

@@ -40,7 +40,7 @@ type fileService struct {
 	DashboardClient      yaml.Node      `yaml:"dashboard_client"`
 	DeploymentNamePrefix string         `yaml:"deployment_name_prefix"`
 	BOSHTarget           string         `yaml:"bosh_target"`
-	RequiresPool         yaml.Node      `yaml:"requires_pool"`
+	RequiresPool         fileRequires   `yaml:"requires_pool"`
 	BOSHRelease          fileBOSH       `yaml:"bosh_release"`
 	DirectorVariables    []string       `yaml:"director_variables"`
 
@@ -293,11 +293,18 @@ func decodeService(text []byte) (f serviceFile, err error) {
 	return f, nil
 }
 
+// fileRequires is what a manifest needs of a director.
+type fileRequires struct {
+	ConfigServer bool   `yaml:"config_server"`
+	LocalDNS     bool   `yaml:"local_dns"`
+	Network      string `yaml:"network"`
+}
+
 // pending lists the keys of a service that are not acted on yet.
 func (f *fileService) pending() (out []string) {
 	for key, given := range map[string]bool{
 		"requires": len(f.Requires) > 0, "dashboard_client": !f.DashboardClient.IsZero(), "bosh_target": f.BOSHTarget != "",
-		"requires_pool": !f.RequiresPool.IsZero(),
+		"requires_pool": f.RequiresPool != fileRequires{},
 		"migrations":    len(f.Migrations) > 0, "update": !f.Update.IsZero(), "director_variables": len(f.DirectorVariables) > 0,
 	} {
 		if given {

@@ -32,6 +32,7 @@ type Release struct {
 // service is one offering with everything its renders need.
 type service struct {
 	offering  catalog.Offering
+	requires  fileRequires
 	releases  []BOSHRelease
 	stemcells []fileStemcell
 
@@ -160,11 +161,20 @@ func (r *Release) BOSHReleases() []BOSHRelease {
 	return out
 }
 
+// RequiresPool says which features a director needs for the manifests of any of
+// the services.
+func (r *Release) RequiresPool() (configServer, localDNS bool) {
+	for _, s := range r.services {
+		configServer, localDNS = configServer || s.requires.ConfigServer, localDNS || s.requires.LocalDNS
+	}
+	return configServer, localDNS
+}
+
 func (r *Release) loadService(files fs.FS, f *fileService) (*service, error) {
 	what := "service " + f.Name
 	s := &service{
 		legacy: r.legacy, secrets: f.Secrets, facts: f.Facts, stemcells: f.BOSHRelease.Stemcells, known: f.DirectorVariables,
-		defaults: f.DefaultCredentials, detect: f.DetectCredentials,
+		defaults: f.DefaultCredentials, detect: f.DetectCredentials, requires: f.RequiresPool,
 	}
 	for _, key := range f.pending() {
 		r.pending = append(r.pending, what+": "+key)

@@ -22,7 +22,8 @@ import (
 // each request, before it is passed on and again when its answer is known but
 // not given back yet; false means that the exchange ends there and the broker
 // never hears of it. A request that see holds is on its way: it is passed on
-// when see returns, though whoever sent it may be gone by then.
+// when see returns, though whoever sent it may be gone by then. The first time,
+// see may read the body.
 func ProxyDirector(t testing.TB, state string, see func(r *http.Request, after bool) bool) {
 	t.Helper()
 	var d map[string]string
@@ -63,6 +64,7 @@ func ProxyDirector(t testing.TB, state string, see func(r *http.Request, after b
 		if err != nil {
 			panic(http.ErrAbortHandler) // it never left the broker
 		}
+		r.Body = io.NopCloser(bytes.NewReader(body)) // for see
 		if !see(r, false) {
 			<-done
 			panic(http.ErrAbortHandler)

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -32,11 +31,6 @@ var promises = []promise{
 	{"serviceforge update-service my-etcd", has("my-etcd is updated")},
 	{"serviceforge quota", times(1, `(?m)^broker +- +ips +3 +6$`)},
 	{"serviceforge delete-service", has("my-etcd is deleted")},
-
-	{"serviceforge install releases/redis", has("redis/1.0.0")},
-	{"serviceforge create-service redis-dedicated 2-servers my-redis", has("my-redis runs")},
-	{"serviceforge bind my-redis my-app", has(`"uri": "rediss://`, `"server_name"`)},
-	{"serviceforge delete-service -f my-redis", has("my-redis is deleted")},
 
 	// Without a terminal the bosh CLI prints rows, no headers.
 	{"bosh env", has("serviceforge", "283.", "config_server: enabled", "admin")},
@@ -112,19 +106,24 @@ func answers(keys ...string) func(string) error {
 
 // TestEveryCommandOfTheReadme is a reader who types all of README.md, from top
 // to bottom.
-func TestEveryCommandOfTheReadme(t *testing.T) {
+func TestEveryCommandOfTheReadme(t *testing.T) { typed(t, "README.md", promises, until) }
+
+// typed types all commands of a document as its reader does, from top to bottom,
+// and wants what they promise.
+func typed(t *testing.T, document string, promises []promise, until map[string]string) {
+	t.Helper()
 	if _, err := exec.LookPath("curl"); err != nil {
-		spec.Skip(t, "the README needs curl, which is not here; its commands were NOT run")
+		spec.Skip(t, document+" needs curl, which is not here; its commands were NOT run")
 	}
 	for _, address := range []string{"127.0.0.1:5000", "127.0.0.1:25555"} {
 		listener, err := net.Listen("tcp", address)
 		if err != nil {
-			t.Fatalf("the commands of README.md use %s, which is taken: end what listens there (%v)", address, err)
+			t.Fatalf("the commands of %s use %s, which is taken: end what listens there (%v)", document, address, err)
 		}
 		_ = listener.Close()
 	}
 	checkout := root(t)
-	text := readFile(t, filepath.Join(checkout, "README.md"))
+	text := readFile(t, filepath.Join(checkout, document))
 	_, environment := home(t)
 	reader := terminal(t, checkout, environment)
 	interrupt := func() {}
@@ -140,17 +139,13 @@ func TestEveryCommandOfTheReadme(t *testing.T) {
 			commands++
 			switch b.info {
 			case "sh long":
-				notRun(t, checkout, line)
+				notRun(t, checkout, document, line)
 			case "sh dev":
 				interrupt = background(t, checkout, environment, line)
-			case "sh redis", "sh":
-				if b.info == "sh redis" && lacks(t, "/usr/bin/redis-server") {
-					kept[promised(line).command] = true
-					continue
-				}
+			case "sh":
 				t.Logf("$ %s", line)
 				output := reader.run(line)
-				if p := promised(line); p.keeps != nil {
+				if p := promised(promises, line); p.keeps != nil {
 					kept[p.command] = true
 					if err := p.keeps(output); err != nil {
 						t.Errorf("%s: %v\n%s", line, err, output)
@@ -158,7 +153,7 @@ func TestEveryCommandOfTheReadme(t *testing.T) {
 				}
 				last = line
 			default:
-				t.Fatalf("a block of kind %q; this spec knows sh, sh redis, sh dev and sh long", b.info)
+				t.Fatalf("a block of kind %q; this spec knows sh, sh dev and sh long", b.info)
 			}
 		}
 	}
@@ -166,19 +161,19 @@ func TestEveryCommandOfTheReadme(t *testing.T) {
 	interrupt()
 	for _, p := range promises {
 		if !kept[p.command] {
-			t.Errorf("README.md has no command %q any more; this spec has a row for it", p.command)
+			t.Errorf("%s has no command %q any more; this spec has a row for it", document, p.command)
 		}
 	}
 	for start := range until {
 		if !kept[start] {
-			t.Errorf("README.md has no %q any more", start)
+			t.Errorf("%s has no %q any more", document, start)
 		}
 	}
 	t.Logf("%d commands", commands)
 }
 
 // promised finds the row of a command: the longest one it begins with.
-func promised(line string) (found promise) {
+func promised(promises []promise, line string) (found promise) {
 	for _, p := range promises {
 		if strings.HasPrefix(line, p.command) && len(p.command) > len(found.command) {
 			found = p
@@ -198,21 +193,8 @@ func await(t *testing.T, s *shell, line string, wanted *regexp.Regexp) {
 	})
 }
 
-// lacks says, loudly, whether a program is missing that a block needs.
-func lacks(t *testing.T, program string) bool {
-	t.Helper()
-	if _, err := os.Stat(program); err == nil {
-		return false
-	}
-	if os.Getenv("SERVICEFORGE_REQUIRE") == "all" {
-		t.Fatalf("NOT TESTED: there is no %s", program)
-	}
-	_, _ = fmt.Fprintf(os.Stderr, "SKIP %s: commands that need %s\n", t.Name(), program)
-	return true
-}
-
 // notRun looks only whether Go knows the packages that a command names.
-func notRun(t *testing.T, checkout, line string) {
+func notRun(t *testing.T, checkout, document, line string) {
 	t.Run(line, func(t *testing.T) {
 		packages, found := strings.CutPrefix(line, "go test ")
 		if !found {
@@ -223,6 +205,6 @@ func notRun(t *testing.T, checkout, line string) {
 		if out, err := list.CombinedOutput(); err != nil || strings.Count(string(out), "\n") < 20 {
 			t.Fatalf("%v\n%s", err, out)
 		}
-		t.Logf("%q is in README.md; this spec is a part of it", line)
+		t.Logf("%q is in %s; this spec is a part of it", line, document)
 	})
 }
