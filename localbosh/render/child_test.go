@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge/localbosh/render"
+	"github.com/serviceforge/serviceforge/spec/unraced"
 )
 
 // marked gives options whose children can be found by children.
@@ -230,7 +231,7 @@ func TestChildrenEnd(t *testing.T) {
 }
 
 func TestACacheThatCannotBeWritten(t *testing.T) {
-	if testing.Short() || raced {
+	if testing.Short() || unraced.On {
 		t.Skip("compiles Ruby")
 	}
 	file := filepath.Join(t.TempDir(), "file")
@@ -244,7 +245,7 @@ func TestACacheThatCannotBeWritten(t *testing.T) {
 }
 
 func TestAFreshCacheSharedByTwo(t *testing.T) {
-	if testing.Short() || raced {
+	if testing.Short() || unraced.On {
 		t.Skip("compiles Ruby")
 	}
 	folder := filepath.Join(t.TempDir(), "cache")
@@ -277,7 +278,6 @@ func TestAFreshCacheSharedByTwo(t *testing.T) {
 }
 
 func BenchmarkRenderThreeInstancesOfThreeTemplates(b *testing.B) {
-	program, _ := filepath.Abs(os.Args[0])
 	r := render.New(render.Options{Program: program})
 	defer r.Close()
 	template := "<% l = link('peers'); if_p('port') do |x| %><%= x %><% end -%>\n" + strings.Repeat("line <%= spec.networks.default.ip %> <%= p('tls.ca') %>\n", 20) +

@@ -3,27 +3,35 @@ package render_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/serviceforge/serviceforge/localbosh/render"
+	"github.com/serviceforge/serviceforge/spec/unraced"
 )
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "__erb" {
 		os.Exit(render.ErbMain(os.Args[2:]))
 	}
-	os.Exit(m.Run())
+	var remove func()
+	var err error
+	if program, remove, err = unraced.Program("github.com/serviceforge/serviceforge/spec/children"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	remove()
+	os.Exit(code)
 }
+
+// program is what the renderers' children run.
+var program string
 
 func newRenderer(t *testing.T, options render.Options) *render.Renderer {
 	t.Helper()
-	program, err := filepath.Abs(os.Args[0])
-	if err != nil {
-		t.Fatal(err)
-	}
 	options.Program = program
 	r := render.New(options)
 	t.Cleanup(func() {

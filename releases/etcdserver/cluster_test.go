@@ -28,6 +28,7 @@ import (
 
 	"github.com/serviceforge/serviceforge/localbosh/render"
 	"github.com/serviceforge/serviceforge/releases/etcdserver"
+	"github.com/serviceforge/serviceforge/spec/unraced"
 )
 
 const (
@@ -42,8 +43,19 @@ func TestMain(m *testing.M) {
 	case len(os.Args) > 1 && os.Args[1] == "__erb":
 		os.Exit(render.ErbMain(os.Args[2:]))
 	}
-	os.Exit(m.Run())
+	var remove func()
+	var err error
+	if renderer, remove, err = unraced.Program("github.com/serviceforge/serviceforge/spec/children"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	remove()
+	os.Exit(code)
 }
+
+// renderer is what renders templates.
+var renderer string
 
 // cluster is etcd servers as our BOSH job configures them, each a process.
 type cluster struct {
@@ -199,11 +211,7 @@ func withDefaults(t *testing.T, given map[string]any) map[string]any {
 
 func renderJob(t *testing.T, specs []map[string]any) [][]render.File {
 	t.Helper()
-	program, err := filepath.Abs(os.Args[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := render.New(render.Options{Program: program})
+	r := render.New(render.Options{Program: renderer})
 	defer r.Close()
 	var templates []render.Template
 	for from, to := range readSpec(t).Templates {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/serviceforge/serviceforge/spec"
 	"github.com/serviceforge/serviceforge/spec/bosh"
+	"github.com/serviceforge/serviceforge/spec/unraced"
 )
 
 // TestPackage packs the etcd release twice and shows the result to the real
@@ -99,35 +100,27 @@ func unpack(t *testing.T, archive, dir string) map[string]string {
 }
 
 // TestPackageRefusesAProgramForThisMachineOnly builds the program as go install
-// does where there is a C compiler, and for the race detector where the spec
-// itself is built so.
+// does where there is a C compiler, or for the race detector where the spec
+// itself is built so: nothing has to be compiled a third time.
 func TestPackageRefusesAProgramForThisMachineOnly(t *testing.T) {
 	if _, err := exec.LookPath("gcc"); err != nil {
 		spec.Skip(t, "needs gcc to build a dynamically linked program")
 	}
-	builds := map[string][]string{"dynamically linked": nil}
-	if raced {
-		builds["-race"] = []string{"-race"}
+	dir := t.TempDir()
+	program := filepath.Join(dir, "serviceforge")
+	build := exec.Command("go", "build", fmt.Sprintf("-race=%v", unraced.On), "-o", program, "github.com/serviceforge/serviceforge/cmd/serviceforge")
+	build.Env = append(os.Environ(), "CGO_ENABLED=1")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
-	for name, flags := range builds {
-		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			program := filepath.Join(dir, "serviceforge")
-			build := exec.Command("go", append(append([]string{"build"}, flags...), "-o", program, "github.com/serviceforge/serviceforge/cmd/serviceforge")...)
-			build.Env = append(os.Environ(), "CGO_ENABLED=1")
-			if out, err := build.CombinedOutput(); err != nil {
-				t.Fatalf("%v\n%s", err, out)
-			}
-			command := exec.Command(program, "package", "-o", filepath.Join(dir, "package.tgz"))
-			var out, errs strings.Builder
-			command.Stdout, command.Stderr = &out, &errs
-			_ = command.Run()
-			result{"package", out.String(), errs.String(), command.ProcessState.ExitCode()}.refused(t,
-				"CGO_ENABLED=0 go build -o serviceforge ./cmd/serviceforge")
-			left, err := os.ReadDir(dir)
-			if err != nil || len(left) != 1 {
-				t.Errorf("something is left: %v, %v", left, err)
-			}
-		})
+	command := exec.Command(program, "package", "-o", filepath.Join(dir, "package.tgz"))
+	var out, errs strings.Builder
+	command.Stdout, command.Stderr = &out, &errs
+	_ = command.Run()
+	result{"package", out.String(), errs.String(), command.ProcessState.ExitCode()}.refused(t,
+		"CGO_ENABLED=0 go build -o serviceforge ./cmd/serviceforge")
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) != 1 {
+		t.Errorf("something is left: %v, %v", left, err)
 	}
 }

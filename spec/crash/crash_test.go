@@ -3,12 +3,14 @@
 package crash_test
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -143,6 +145,7 @@ func rounds(t *testing.T) int {
 // again, while instances are created and deleted.
 func TestKillEverythingAtRandom(t *testing.T) {
 	dev := spec.StartDev(t, spec.Self(t), "127.241.0.0/24")
+	t.Cleanup(func() { tellTasks(t, dev) })
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -181,6 +184,31 @@ func TestKillEverythingAtRandom(t *testing.T) {
 			t.Errorf("%s: GET answers %d, present should be %v", id, status, there)
 		}
 	}
+}
+
+// tellTasks logs the director's last tasks and what the program said, of a spec
+// that failed.
+func tellTasks(t *testing.T, dev *spec.Dev) {
+	if !t.Failed() {
+		return
+	}
+	folder := filepath.Join(dev.State, "bosh", "tasks")
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		t.Log(err)
+	}
+	var ids []int
+	for _, e := range entries {
+		if id, err := strconv.Atoi(e.Name()); err == nil {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	for _, id := range ids[max(0, len(ids)-100):] {
+		content, err := os.ReadFile(filepath.Join(folder, strconv.Itoa(id), "task.json"))
+		t.Logf("%s %v", bytes.TrimSpace(content), err)
+	}
+	t.Log(dev.Output())
 }
 
 // change asks for the opposite of what is there; "" = the broker refused, e.g.

@@ -20,6 +20,7 @@ import (
 	"github.com/serviceforge/serviceforge/localbosh"
 	"github.com/serviceforge/serviceforge/localbosh/render"
 	"github.com/serviceforge/serviceforge/localbosh/vm"
+	"github.com/serviceforge/serviceforge/spec/unraced"
 )
 
 // children are what the director's children run: this very binary, unless it is
@@ -35,15 +36,19 @@ func TestMain(m *testing.M) {
 			os.Exit(child(os.Args[2:]))
 		}
 	}
-	code := m.Run()
-	for _, fn := range cleanups {
-		fn()
+	var remove func()
+	var err error
+	if program, remove, err = unraced.Program("github.com/serviceforge/serviceforge/spec/children"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
+	code := m.Run()
+	remove()
 	os.Exit(code)
 }
 
-// cleanups run when all tests are over.
-var cleanups []func()
+// program is what the director's children run.
+var program string
 
 // director is a running director and a client of its API.
 type director struct {
@@ -71,15 +76,11 @@ func start(t testing.TB, change ...func(*localbosh.Options)) *director {
 // prepareOnly is start without starting; the test must do so.
 func prepareOnly(t testing.TB) *director {
 	t.Helper()
-	path, err := program()
-	if err != nil {
-		t.Fatal(err)
-	}
 	state, err := os.MkdirTemp("", "director") // short: sockets are below it
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &director{t: t, options: localbosh.Options{State: state, Program: path, Network: "127.231.0.0/24", Log: logger(t)}}
+	d := &director{t: t, options: localbosh.Options{State: state, Program: program, Network: "127.231.0.0/24", Log: logger(t)}}
 	t.Cleanup(func() {
 		if d.Director != nil {
 			if err := d.DestroyAll(context.Background()); err != nil {

@@ -41,10 +41,6 @@ func TestOptions(t *testing.T) {
 
 // TestCannotStart: each obstacle is told in one line that says what to do.
 func TestCannotStart(t *testing.T) {
-	path, err := program()
-	if err != nil {
-		t.Fatal(err)
-	}
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +59,7 @@ func TestCannotStart(t *testing.T) {
 			"the director's address " + taken.Addr().String() + " is taken; choose another with --bosh-listen"},
 		{"folder", localbosh.Options{State: noFolder}, "the state folder cannot be used"},
 	} {
-		c.options.Program = path
+		c.options.Program = program
 		d, err := localbosh.New(c.options)
 		if err != nil {
 			t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/spec/unraced"
 )
 
 // Program is what runs as a Spiff child; Main sets it.
@@ -21,7 +22,7 @@ func Main(m *testing.M) {
 	}
 	var remove func()
 	var err error
-	if Program, remove, err = build(); err != nil {
+	if Program, remove, err = unraced.Program("github.com/serviceforge/serviceforge/spec/spiff/child"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

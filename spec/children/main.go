@@ -1,5 +1,5 @@
-// Command children is what the director's children run when the specs run with
-// the race detector, under which CRuby in WebAssembly takes minutes.
+// Command children is what the local director's children run when tests run
+// under the race detector (spec/unraced).
 package main
 
 import (
