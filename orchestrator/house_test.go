@@ -120,8 +120,6 @@ func newHouseOf(t *testing.T, files fs.FS, quotas ...string) *house {
 	must(t, err)
 	set, err := pools.NewSet(pool)
 	must(t, err)
-	renderer := releases.NewSpiff(spiff.Program, []string{"SERVICEFORGE_STATE=" + dir})
-	t.Cleanup(func() { _ = renderer.Close() })
 	drivers := users.New(quiet)
 	t.Cleanup(func() { _ = drivers.Close() })
 	h := &house{t: t, store: s, director: newScripted()}
@@ -134,7 +132,7 @@ func newHouseOf(t *testing.T, files fs.FS, quotas ...string) *house {
 	}
 	h.options = orchestrator.Options{
 		Store: s, Pools: set,
-		Directors: map[string]orchestrator.Director{pool.Name: h.director}, Users: drivers, Spiff: renderer, Log: quiet,
+		Directors: map[string]orchestrator.Director{pool.Name: h.director}, Users: drivers, Spiff: spiff.Renderer, Log: quiet,
 		Now: time.Now, NewID: func() string { return ulid.Make().String() }, Name: "test", StrangerWait: -1,
 	}
 	h.sell(files, nil)

@@ -14,6 +14,10 @@ import (
 // Program is what runs as a Spiff child; Main sets it.
 var Program string
 
+// Renderer is one that tests share which do not look at its children: what was
+// rendered once is a compiled plan from then on. Main makes and closes it.
+var Renderer *releases.Spiff
+
 // Main is for TestMain: it is a child itself where it was started as one, else
 // it runs the tests. It does not return.
 func Main(m *testing.M) {
@@ -26,7 +30,12 @@ func Main(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	Renderer = releases.NewSpiff(Program, nil)
 	code := m.Run()
+	if err := Renderer.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
 	remove()
 	os.Exit(code)
 }
