@@ -233,7 +233,32 @@ func contract(all map[int]exchange) []struct {
 			there, err := c.Stemcells(ctx)
 			return len(there["ubuntu-jammy"]) > 0 && there["ubuntu-jammy"][0] == "1.506", err
 		}, true, ""},
+		{"fingerprints of a release", 92, none, func(ctx context.Context, c *client) (any, error) {
+			parts, err := c.Parts(ctx, "tiny-service", "1.0.0")
+			return fmt.Sprint(len(parts), parts["jobs/flaky"][:8], parts["packages/tiny"][:8]), err
+		}, "4b0f2e443a4c79578", ""},
+		{"a release that is not there", 94, none, func(ctx context.Context, c *client) (any, error) {
+			parts, err := c.Parts(ctx, "tiny-service", "9.9")
+			return len(parts), err
+		}, 0, serviceforge.NotFound},
+		{"no package of a release is known", 68, none, func(ctx context.Context, c *client) (any, error) {
+			return c.Matches(ctx, []byte(all[68].Body))
+		}, []string{}, ""},
+		{"a package of a release is known", 78, none, func(ctx context.Context, c *client) (any, error) {
+			return c.Matches(ctx, []byte(all[78].Body))
+		}, []string{"a4c795789089bc7ee33c1ed3068746bbde59566cb9fce44b57508e720269c8b2"}, ""},
+		{"an upload of a release is a 302 to a task", 69, none, func(ctx context.Context, c *client) (any, error) {
+			return c.UploadRelease(ctx, tarball(all[69].Body))
+		}, 6, ""},
+		{"an upload of a stemcell is a 302 to a task", 28, none, func(ctx context.Context, c *client) (any, error) {
+			return c.UploadStemcell(ctx, tarball(all[28].Body))
+		}, 2, ""},
 	}
+}
+
+// tarball holds a text: recordings keep only the size of one.
+func tarball(text string) orchestrator.Tarball {
+	return orchestrator.Tarball{Size: int64(len(text)), Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }}
 }
 
 // TestTheContractWithADirector replays recordings of a real director: what our
@@ -277,6 +302,19 @@ func TestCancellingWhatHasEnded(t *testing.T) {
 		Headers: map[string]string{"Content-Type": "text/html;charset=utf-8"}}
 	if _, err := ask(t, &replay{t: t, e: ended}, func(ctx context.Context, c *bosh.Client) (any, error) { return nil, c.Cancel(ctx, 13) }); err != nil {
 		t.Error(err)
+	}
+}
+
+// A release that the director fetches: WIRE.md tells the request, of which there
+// is no recording.
+func TestFetchingARelease(t *testing.T) {
+	fetch := exchange{Method: "POST", Path: "/releases", Status: 302, Sent: map[string]string{"Content-Type": "application/json"},
+		Headers: map[string]string{"Location": "https://127.0.0.1/tasks/7"}, Body: `{"location":"https://example.com/r.tgz","sha1":"sha256:ab12"}`}
+	task, err := ask(t, &replay{t: t, e: fetch}, func(ctx context.Context, c *bosh.Client) (int, error) {
+		return c.FetchRelease(ctx, "https://example.com/r.tgz", "ab12")
+	})
+	if err != nil || task != 7 {
+		t.Errorf("task %d, %v", task, err)
 	}
 }
 
