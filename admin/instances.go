@@ -51,7 +51,7 @@ func (a *API) ofSummary(s *store.Summary) Instance {
 }
 
 func (a *API) names(serviceID, planID string) (service, plan string) {
-	o, p, err := a.catalog().Plan(serviceID, planID)
+	o, p, err := a.engine.Shelf.Known(serviceID, planID)
 	if err != nil {
 		return "", ""
 	}

@@ -73,6 +73,9 @@ func checkWords(what, id, name, description string, ids, names map[string]bool) 
 // semver is the form of semantic versions 2.0 (semver.org).
 var semver = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[-0-9A-Za-z]+(\.[-0-9A-Za-z]+)*)?(\+[-0-9A-Za-z]+(\.[-0-9A-Za-z]+)*)?$`)
 
+// IsSemantic says whether a text is a semantic version 2.0.
+func IsSemantic(version string) bool { return semver.MatchString(version) }
+
 func checkPlan(what string, p Plan) error {
 	if p.MaximumPollingDuration < 0 || p.Deadline < 0 {
 		return invalid("%s: durations must not be negative", what)

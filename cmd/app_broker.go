@@ -228,7 +228,7 @@ func (a *App) faces() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	pages := dashboard.New(dashboard.Options{Engine: a.engine, Authenticate: osb.Authenticate, Catalog: current, Log: a.log.With("part", "dashboard")})
+	pages := dashboard.New(dashboard.Options{Engine: a.engine, Authenticate: osb.Authenticate, Log: a.log.With("part", "dashboard")})
 	operators := admin.New(admin.Options{Engine: a.engine, Catalog: current, Store: a.store, Installer: a.installer, Observe: a.metrics.answered, Platform: owner, Log: a.log.With("part", "admin")})
 	return serving(map[string]http.Handler{
 		dashboard.Prefix: pages,

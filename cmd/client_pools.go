@@ -29,7 +29,7 @@ func newPoolsCommand(env *clientEnv) *cobra.Command {
 		}
 		return table.write(r.out, r.colour)
 	})
-	command.AddCommand(newPoolsCheckCommand(env))
+	command.AddCommand(newPoolsCheckCommand(env), newPoolsSyncCommand(env))
 	return command
 }
 

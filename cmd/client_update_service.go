@@ -47,6 +47,27 @@ func newUpdateServiceCommand(env *clientEnv) *cobra.Command {
 	return command
 }
 
+func newUpgradeCommand(env *clientEnv) *cobra.Command {
+	command := &cobra.Command{
+		Use:   "upgrade NAME",
+		Short: "Move a service instance to the version of its service release that is on offer, and wait until it is done",
+		Long: "Move a service instance to the version of its service release that is on offer, and to what its\n" +
+			"pool file says now, and wait until it is done. An upgrade that fails leaves it as it was.",
+		Example:       "  serviceforge upgrade my-etcd",
+		Args:          cobra.ExactArgs(1),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	u := &updateService{connection: connectionFlags(command, env), upgrade: true}
+	command.Flags().BoolVar(&u.noWait, "no-wait", false, "return as soon as the broker has accepted")
+	command.Flags().BoolVar(&u.asJSON, "json", false, "print JSON")
+	command.Flags().DurationVar(&u.timeout, "timeout", 0, "wait no longer than this (default: until it is done)")
+	command.RunE = func(command *cobra.Command, args []string) error {
+		return u.run(command, args[0])
+	}
+	return command
+}
+
 func (u *updateService) run(command *cobra.Command, id string) error {
 	parameters, err := parametersFlag(u.parameters)
 	if err != nil {

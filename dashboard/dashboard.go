@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/catalog"
 	"github.com/serviceforge/serviceforge/orchestrator"
 )
 
@@ -26,8 +25,6 @@ type Options struct {
 	Engine *orchestrator.Engine
 	// Authenticate returns the platform that asks; broker.Broker has such a method.
 	Authenticate func(*http.Request) (platform string, ok bool)
-	// Catalog gives the names of offerings and plans; nil = ids are shown.
-	Catalog func() *catalog.Catalog
 	// Log gets the causes of server errors; nil = discarded.
 	Log *slog.Logger
 }
@@ -37,7 +34,6 @@ type Options struct {
 type Dashboard struct {
 	engine       *orchestrator.Engine
 	authenticate func(*http.Request) (string, bool)
-	catalog      func() *catalog.Catalog
 	log          *slog.Logger
 }
 
@@ -46,10 +42,7 @@ func New(o Options) *Dashboard {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if o.Catalog == nil {
-		o.Catalog = func() *catalog.Catalog { return nil }
-	}
-	return &Dashboard{engine: o.Engine, authenticate: o.Authenticate, catalog: o.Catalog, log: o.Log}
+	return &Dashboard{engine: o.Engine, authenticate: o.Authenticate, log: o.Log}
 }
 
 // ServeHTTP answers one request.
@@ -114,13 +107,9 @@ func (d *Dashboard) look(ctx context.Context, caller orchestrator.Caller, id str
 	return newShown(&instance, progress, offering, plan), nil
 }
 
-// names returns the names of offering and plan, "" where the catalog no longer has them.
+// names returns the names of offering and plan, "" where no release has them any more.
 func (d *Dashboard) names(i *serviceforge.Instance) (offering, plan string) {
-	c := d.catalog()
-	if c == nil {
-		return "", ""
-	}
-	o, p, err := c.Plan(i.ServiceID, i.PlanID)
+	o, p, err := d.engine.Shelf.Known(i.ServiceID, i.PlanID)
 	if err != nil {
 		return "", ""
 	}

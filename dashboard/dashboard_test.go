@@ -25,8 +25,7 @@ func newStage(t *testing.T) *stage {
 	t.Helper()
 	s := &stage{Scene: scene.New(t), t: t}
 	s.server = httptest.NewServer(dashboard.New(dashboard.Options{
-		Engine:  s.Engine,
-		Catalog: s.Catalog,
+		Engine: s.Engine,
 		Authenticate: func(r *http.Request) (string, bool) {
 			name, password, _ := r.BasicAuth()
 			return name, password == "secret"

@@ -16,6 +16,8 @@ type Wish struct {
 	Plan  catalog.Plan
 	Named string   // the pool that the request names; "" = none
 	Not   []string // pools that had no room for this instance
+	// Ready are the pools whose directors have what it is made of; nil = all.
+	Ready []string
 	// Ahead is how many instances of the plan wait to be placed before this one.
 	Ahead int
 }
@@ -100,6 +102,8 @@ func (p *Pool) unfit(w Wish, u Use) string {
 		return "is not among the plan's pools"
 	case slices.Contains(w.Not, p.Name):
 		return "was tried"
+	case w.Ready != nil && !slices.Contains(w.Ready, p.Name):
+		return "has not got what the service release needs (serviceforge pools sync)"
 	case state != Active:
 		return "is " + string(state)
 	case p.Limited() && u.Instances >= p.Size():

@@ -30,10 +30,10 @@ func (l *leader) candidates(w pools.Wish, marks map[string]store.PoolMark) ([]po
 	})
 }
 
-// wishFor makes a pools.Wish of a plan and the request's parameters, which
-// were checked against the plan's schema.
-func wishFor(plan catalog.Plan, parameters string) (pools.Wish, error) {
-	w := pools.Wish{Plan: plan}
+// wishFor makes a pools.Wish of the plan of a service release's version and the
+// request's parameters, which were checked against the plan's schema.
+func (e *Engine) wishFor(release string, plan catalog.Plan, parameters string) (pools.Wish, error) {
+	w := pools.Wish{Plan: plan, Ready: e.supplied(release)}
 	if !plan.Pools.Parameter || parameters == "" {
 		return w, nil
 	}
@@ -49,6 +49,15 @@ func wishFor(plan catalog.Plan, parameters string) (pools.Wish, error) {
 	return w, nil
 }
 
+// supplied lists the pools that have what a version of a service release needs; nil = all.
+func (e *Engine) supplied(release string) []string {
+	edition, err := e.Shelf.Edition(release)
+	if err != nil {
+		return nil
+	}
+	return edition.Pools
+}
+
 // mayPlace says, before anything is stored, whether there is room for a new
 // instance beside those that wait already. It asks nobody; the last word has
 // the transaction that places. Errors: Invalid (the named pool), Exhausted.
@@ -57,7 +66,7 @@ func (e *Engine) mayPlace(i *serviceforge.Instance) error {
 	if err != nil {
 		return err
 	}
-	w, err := wishFor(plan, i.Parameters.Reveal())
+	w, err := e.wishFor(i.Release, plan, i.Parameters.Reveal())
 	if err != nil {
 		return err
 	}
@@ -76,7 +85,7 @@ func (l *leader) place(ctx context.Context, i *serviceforge.Instance) (next, err
 	if err != nil {
 		return goOn, err
 	}
-	w, err := wishFor(plan, i.Parameters.Reveal())
+	w, err := l.wishFor(i.Release, plan, i.Parameters.Reveal())
 	if err != nil {
 		return goOn, err
 	}
@@ -142,7 +151,7 @@ func (l *leader) lineUp(s *store.Summary) bool {
 		if err != nil || plan.Pools.Parameter {
 			return false
 		}
-		fit, err := l.candidates(pools.Wish{Plan: plan}, l.Store.PoolMarks())
+		fit, err := l.candidates(pools.Wish{Plan: plan, Ready: l.supplied(s.Release)}, l.Store.PoolMarks())
 		if err != nil || limited(fit) {
 			return false
 		}

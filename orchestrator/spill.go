@@ -24,7 +24,7 @@ func (l *leader) maySpill(ctx context.Context, i *serviceforge.Instance, d Direc
 	if err != nil {
 		return false, err
 	}
-	w, err := wishFor(plan, i.Parameters.Reveal())
+	w, err := l.wishFor(i.Release, plan, i.Parameters.Reveal())
 	if err != nil || w.Named != "" {
 		return false, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/serviceforge/serviceforge"
@@ -110,6 +111,10 @@ func (e *Engine) upgrade(i *serviceforge.Instance, wish *serviceforge.Wish) erro
 	edition, err := e.Shelf.Edition(offering.Release)
 	if err != nil {
 		return err
+	}
+	if edition.Pools != nil && !slices.Contains(edition.Pools, i.Pool) {
+		return serviceforge.Errorf(serviceforge.Unprocessable,
+			"the infrastructure of service instance %q has not got what %s needs yet", i.ID, offering.Release)
 	}
 	wish.Release, wish.Versions, wish.Maintenance = offering.Release, edition.Versions, plan.MaintenanceInfo.Version
 	wish.Pins = i.Pins.Upgraded(pool.Pins())

@@ -192,7 +192,7 @@ func (r *Release) loadService(files fs.FS, f *fileService) (*service, error) {
 		func() error { return s.loadAccess(f) },
 		func() error { return s.loadErrands(f) },
 		func() error { return s.loadCheck(f) },
-		func() error { return s.loadPlans(files, f) },
+		func() error { return s.loadPlans(files, f, r.version) },
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -259,7 +259,16 @@ func (s *service) loadFacts() error {
 	return nil
 }
 
-func (s *service) loadPlans(files fs.FS, f *fileService) error {
+// maintenance is what the author says; else the release's version, so that each
+// new one is an upgrade that platforms see.
+func maintenance(given fileMaintenance, version string) catalog.MaintenanceInfo {
+	if given.Version == "" && catalog.IsSemantic(version) {
+		given.Version = version
+	}
+	return catalog.MaintenanceInfo(given)
+}
+
+func (s *service) loadPlans(files fs.FS, f *fileService, version string) error {
 	s.plans = make(map[string]*plan)
 	for _, p := range f.Plans {
 		schemas, err := p.schemas(f)
@@ -284,7 +293,7 @@ func (s *service) loadPlans(files fs.FS, f *fileService) error {
 		made := &plan{stub: stub, written: p.Stub.node, ops: ops, schemas: schemas, Plan: catalog.Plan{
 			ID: p.ID, Name: p.Name, Description: p.Description, Free: p.Free, Bindable: p.Bindable, Metadata: p.Metadata,
 			PlanUpdateable: p.PlanUpdateable, UpdateTo: successors,
-			MaintenanceInfo:        catalog.MaintenanceInfo(cmp.Or(p.Maintenance, f.Maintenance)),
+			MaintenanceInfo:        maintenance(cmp.Or(p.Maintenance, f.Maintenance), version),
 			MaximumPollingDuration: p.MaximumPollingDuration, Deadline: p.Deadline, Pools: p.rule(), Bindings: p.bindings(), Costs: p.Costs,
 			Needs:   catalog.Needs{VMTypes: p.Needs.VMTypes, DiskTypes: p.Needs.DiskTypes, Stemcells: s.operatingSystems(), Programs: f.BOSHRelease.Programs, Reach: s.hasUsers || s.check.Driver != ""},
 			Schemas: catalog.Schemas{Create: schemas[Create].text, Update: schemas[Update].text, Bind: schemas[Bind].text},

@@ -31,9 +31,9 @@ func (s *Store) instanceOf(kv *mvccpb.KeyValue) (serviceforge.Instance, error) {
 }
 
 // CreateInstance stores a new instance, counts it, tells it in the history, and
-// sets its Revision. If the id is taken, it stores nothing and returns what is
+// sets its Revision. Its release must not be about to be removed. If the id is taken, it stores nothing and returns what is
 // there with a Conflict error, in the same round trip. Errors: Conflict,
-// Exhausted (a limit is used up), Unavailable.
+// Exhausted (a limit is used up), Unprocessable (the release), Unavailable.
 func (s *Store) CreateInstance(ctx context.Context, i *serviceforge.Instance) (existing serviceforge.Instance, err error) {
 	place := key(instancesKey, i.ID)
 	value, err := s.encodeInstance(i)
@@ -45,14 +45,18 @@ func (s *Store) CreateInstance(ctx context.Context, i *serviceforge.Instance) (e
 		return existing, err
 	}
 	answer, err := s.commitCounted(ctx, i, i.Account(),
-		[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(place), "=", 0)},
+		[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(place), "=", 0), open(i.Release)},
 		[]clientv3.Op{clientv3.OpPut(place, value), clientv3.OpPut(first, told)},
 		[]clientv3.Op{clientv3.OpGet(place)})
 	if err != nil {
 		return existing, err
 	}
 	if !answer.Succeeded {
-		existing, err = s.instanceOf(answer.Responses[0].GetResponseRange().Kvs[0])
+		found := answer.Responses[0].GetResponseRange().Kvs
+		if len(found) == 0 {
+			return existing, serviceforge.Errorf(serviceforge.Unprocessable, "the service release %s was just uninstalled", i.Release)
+		}
+		existing, err = s.instanceOf(found[0])
 		if err != nil {
 			return existing, err
 		}
@@ -91,6 +95,9 @@ func (s *Store) PutInstance(ctx context.Context, i *serviceforge.Instance, term 
 	}
 	place := key(instancesKey, i.ID)
 	free, moved, taken := move(i)
+	if o := &i.Operation; term == 0 && i.Busy() && o.Kind == serviceforge.Update && o.Wish.Release != i.Release {
+		free = append(free, open(o.Wish.Release))
+	}
 	answer, err := s.commitCounted(ctx, i, i.Account(), append(unchanged(place, i.Revision, term), free...),
 		append(append(told, clientv3.OpPut(place, value)), moved...), taken)
 	if err != nil {

@@ -34,6 +34,9 @@ type Release struct {
 	Versions []ReleaseVersion `json:"versions"`
 	// Installing is a version whose install is under way, or was cut off.
 	Installing *ReleaseVersion `json:"installing,omitempty"`
+	// Removing are versions that no new instance may be made of: they are being
+	// removed, unless an instance turns out to use one.
+	Removing []string `json:"removing,omitempty"`
 
 	Revision int64                      `json:"-"` // 0 = not stored yet
 	Unknown  map[string]json.RawMessage `json:"-"` // written by a newer version; they are kept
@@ -140,7 +143,52 @@ func (s *Store) PutRelease(ctx context.Context, r *Release) error {
 // release was switched since switched. All replicas hear of it. Errors: Conflict
 // (somebody wrote since), Unavailable.
 func (s *Store) SwitchRelease(ctx context.Context, r *Release, switched int64) error {
-	return s.putRelease(ctx, r, unchanged(switchedKey, switched, 0), []clientv3.Op{clientv3.OpPut(switchedKey, r.Name)})
+	then := []clientv3.Op{clientv3.OpPut(switchedKey, r.Name)}
+	for _, v := range r.Versions {
+		if !slices.Contains(r.Removing, v.Version) {
+			then = append(then, clientv3.OpDelete(closedKey(r.Name+"/"+v.Version)))
+		}
+	}
+	if len(r.Removing) > 0 {
+		lease, err := s.lease(ctx, closedLife)
+		if err != nil {
+			return err
+		}
+		for _, v := range r.Removing {
+			then = append(then, clientv3.OpPut(closedKey(r.Name+"/"+v), "", clientv3.WithLease(lease)))
+		}
+	}
+	return s.putRelease(ctx, r, unchanged(switchedKey, switched, 0), then)
+}
+
+// closedLife is longer than any replica takes to hear that a version is gone.
+const closedLife = time.Hour
+
+// closedKey is there while no instance may begin to use a version
+// ("name/version"). It is what makes removing a version safe: whoever makes an
+// instance of it on a replica that has not heard yet is refused by the compare.
+func closedKey(ref string) string {
+	name, version, _ := strings.Cut(ref, "/")
+	return key(releasesKey, name, version)
+}
+
+// open compares that instances may begin to use a version.
+func open(ref string) clientv3.Cmp {
+	return clientv3.Compare(clientv3.CreateRevision(closedKey(ref)), "=", 0)
+}
+
+// ReleaseUsers lists the instances that are made with one of the versions
+// ("name/version") of a service release, or are on the way to it, as they are
+// stored. Errors: Unavailable.
+func (s *Store) ReleaseUsers(ctx context.Context, refs ...string) (ids []string, err error) {
+	_, err = s.pages(ctx, instancesKey, func(kvs []*mvccpb.KeyValue) {
+		for _, kv := range kvs {
+			if sum, ok := decodeSummary(kv); ok && (slices.Contains(refs, sum.Release) || slices.Contains(refs, sum.Moving)) {
+				ids = append(ids, sum.ID)
+			}
+		}
+	})
+	return ids, err
 }
 
 func (s *Store) putRelease(ctx context.Context, r *Release, compares []clientv3.Cmp, then []clientv3.Op) error {
@@ -161,7 +209,9 @@ func (s *Store) putRelease(ctx context.Context, r *Release, compares []clientv3.
 	if !answer.Succeeded {
 		return serviceforge.Errorf(serviceforge.Conflict, "service releases were changed by somebody else meanwhile: try again")
 	}
-	r.Revision = answer.Header.Revision
+	if r.Revision = answer.Header.Revision; put.IsDelete() {
+		r.Revision = 0
+	}
 	return nil
 }
 
@@ -210,6 +260,7 @@ func (s *Store) ReleaseFiles(ctx context.Context, name string, v *ReleaseVersion
 func (s *Store) CleanRelease(ctx context.Context, r *Release) error {
 	place := key(releasesKey, r.Name) + "/"
 	kept := []string{place + current}
+	closed := func(key string) bool { return !strings.Contains(strings.TrimPrefix(key, place), "/") }
 	for _, v := range r.Versions {
 		kept = append(kept, releaseFolder(r.Name, v.Version, v.Digest))
 	}
@@ -219,6 +270,9 @@ func (s *Store) CleanRelease(ctx context.Context, r *Release) error {
 	}
 	var removals []clientv3.Op
 	for _, kv := range answer.Kvs {
+		if closed(string(kv.Key)) {
+			continue
+		}
 		if !slices.ContainsFunc(kept, func(prefix string) bool { return strings.HasPrefix(string(kv.Key), prefix) }) {
 			removals = append(removals, clientv3.OpDelete(string(kv.Key)))
 		}

@@ -138,7 +138,7 @@ func (in *Installer) apply(ctx context.Context, p *parcel, record *store.Release
 		return uploaded, err
 	}
 	tell(Step{Says: "switching the catalog"})
-	record.Installing = nil
+	record.Installing, record.Removing = nil, nil
 	record.Current = version.Version
 	record.Versions = append(slices.DeleteFunc(slices.Clone(record.Versions), func(v store.ReleaseVersion) bool { return v.Version == version.Version }), version)
 	if err := in.change(ctx, record, func(all store.Releases) error { return in.clashes(p, all) }); err != nil {
@@ -155,13 +155,7 @@ func (in *Installer) change(ctx context.Context, record *store.Release, may func
 		if err != nil {
 			return err
 		}
-		now := store.Release{}
-		for _, r := range all.All {
-			if r.Name == record.Name {
-				now = r
-			}
-		}
-		if now.Revision != record.Revision {
+		if recordOf(all, record.Name).Revision != record.Revision {
 			return serviceforge.Errorf(serviceforge.Conflict, "the service release %s was changed by somebody else meanwhile: try again", record.Name)
 		}
 		if err := may(all); err != nil {
@@ -184,12 +178,7 @@ func (in *Installer) mayTake(p *parcel, all store.Releases) (*store.Release, err
 	if e, err := in.Shelf.Edition(ref); err == nil && e.BuiltIn && e.Digest != p.texts.Digest() {
 		return nil, serviceforge.Errorf(serviceforge.Conflict, "%s comes with ServiceForge, with other content: raise the version in service.yml", ref)
 	}
-	record := &store.Release{Name: p.release.Name()}
-	for i := range all.All {
-		if all.All[i].Name == record.Name {
-			record = &all.All[i]
-		}
-	}
+	record := recordOf(all, p.release.Name())
 	if there := record.Version(p.release.Version()); there != nil && there.Digest != p.digest {
 		if users := in.Store.ReleaseUse(ref); users > 0 {
 			return nil, serviceforge.Errorf(serviceforge.Conflict,
@@ -197,6 +186,16 @@ func (in *Installer) mayTake(p *parcel, all store.Releases) (*store.Release, err
 		}
 	}
 	return record, nil
+}
+
+// recordOf returns the record of a release; a new one where there is none.
+func recordOf(all store.Releases, name string) *store.Release {
+	for i := range all.All {
+		if all.All[i].Name == name {
+			return &all.All[i]
+		}
+	}
+	return &store.Release{Name: name}
 }
 
 func usedBy(instances int) string {

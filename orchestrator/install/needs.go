@@ -135,6 +135,9 @@ func (n *need) release(ctx context.Context, p *parcel, b releases.BOSHRelease, v
 		return ""
 	}
 	if !slices.Contains(versions, c.Version) {
+		if c.tarball.Open == nil {
+			return "the BOSH release " + c.Name + "/" + c.Version + " is not on the director: name the packed service release"
+		}
 		n.send = append(n.send, c)
 		return ""
 	}
