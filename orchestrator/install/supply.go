@@ -13,10 +13,11 @@ import (
 )
 
 const (
-	// hold is how long a director may hold its answer while a task goes on.
-	hold = 5 * time.Second
-	// pause is between looks at what a director has, where its task is hidden.
-	pause = time.Second
+	// hold is how long a director may hold its answer while a task goes on. Real
+	// ones answer at once: between looks is a pause that grows to pause.
+	hold       = 5 * time.Second
+	firstPause = 50 * time.Millisecond
+	pause      = 2 * time.Second
 )
 
 // supply gives a pool's director what it needs, and returns what it was given.
@@ -135,23 +136,23 @@ func (n *need) hasRelease(ctx context.Context, name, version string) func() (boo
 // await waits until the director has what it was given. Its task may be hidden
 // from us; a director that does not answer for a moment is asked again.
 func (n *need) await(ctx context.Context, task int, what string, there func() (bool, error)) error {
-	for {
+	for wait := firstPause; ; wait = min(2*wait, pause) {
 		t, err := n.director.Task(ctx, task, hold)
 		visible := err == nil
-		if visible && !t.Finished() {
-			continue
-		}
-		if visible && t.State != orchestrator.TaskDone {
+		switch {
+		case visible && !t.Finished():
+		case visible && t.State != orchestrator.TaskDone:
 			return serviceforge.Errorf(serviceforge.Unprocessable, "the director says: %s", t.Result)
+		default:
+			has, err := there()
+			if err == nil && has {
+				return nil
+			}
+			if err == nil && visible {
+				return serviceforge.Errorf(serviceforge.Unprocessable, "task %d is done, but the director does not list %s", task, what)
+			}
 		}
-		has, err := there()
-		if err == nil && has {
-			return nil
-		}
-		if err == nil && visible {
-			return serviceforge.Errorf(serviceforge.Unprocessable, "task %d is done, but the director does not list %s", task, what)
-		}
-		timer := time.NewTimer(pause)
+		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
