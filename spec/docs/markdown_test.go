@@ -11,7 +11,7 @@ import (
 
 // block is a fence of commands, with the prose before it.
 type block struct {
-	info  string // after the fence: "sh", "sh dev" (runs in the background) or "sh long" (not run here)
+	info  string // after the fence: "sh", "sh redis" (where the machine has one), "sh dev" (runs in the background) or "sh long" (not run here)
 	prose string
 	lines []string
 }

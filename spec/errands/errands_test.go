@@ -1,0 +1,128 @@
+// Package errands_test is the spec of errands: a service release whose errands
+// succeed and fail, installed into a dev with its real director and processes.
+package errands_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/serviceforge/serviceforge/spec"
+)
+
+// The errand greets as the service does, and fails where that is a failure.
+var greet = map[string]string{
+	"monit": "",
+	"spec": `---
+name: greet
+templates: {run.erb: bin/run}
+packages: []
+properties: {greeting: {description: what the server says}}
+`,
+	"templates/run.erb": `#!/bin/sh
+echo "greeting: <%= p('greeting') %>"
+case "<%= p('greeting') %>" in
+fail*) echo "nobody wants to hear that" >&2; exit 3;;
+esac
+`,
+}
+
+// The other one comes before a delete, and never succeeds.
+var leave = map[string]string{
+	"monit":             "",
+	"spec":              "---\nname: leave\ntemplates: {run.erb: bin/run}\npackages: []\nproperties: {}\n",
+	"templates/run.erb": "#!/bin/sh\necho 'it does not want to go' >&2\nexit 1\n",
+}
+
+// release is a generated service of two servers with both errands.
+func release(t *testing.T, a spec.Account) string {
+	t.Helper()
+	dir := filepath.Join(spec.Folder(t), "kv")
+	if out, errs, code := a.Run(t, "generate", "service", "kv", "--dir", dir); code != 0 {
+		t.Fatal(out, errs)
+	}
+	for job, files := range map[string]map[string]string{"greet": greet, "leave": leave} {
+		for name, text := range files {
+			path := filepath.Join(dir, "bosh", "jobs", job, name)
+			must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+			must(t, os.WriteFile(path, []byte(text), 0o644))
+		}
+	}
+	edit(t, filepath.Join(dir, "templates", "deployment.yml"), "instances: 1", "instances: 2",
+		"  jobs:\n", "  jobs:\n  - {name: greet, release: kv-service, properties: {greeting: (( sf.params.greeting ))}}\n  - {name: leave, release: kv-service}\n")
+	edit(t, filepath.Join(dir, "service.yml"), "\n  plans:\n", `
+  check: {driver: tcp, timeout: 60s}
+  endpoints: [{host: (( sf.facts.host )), ports: ["4000"]}]
+  errands:
+    post_deploy: [{name: greet, run_on: all}]
+    pre_delete: [{name: leave, run_on: [kv/1], retries: 1}]
+
+  plans:
+`)
+	return dir
+}
+
+func edit(t *testing.T, path string, pairs ...string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	must(t, err)
+	for i := 0; i < len(pairs); i += 2 {
+		if !strings.Contains(string(text), pairs[i]) {
+			t.Fatalf("%s does not hold %q", path, pairs[i])
+		}
+	}
+	must(t, os.WriteFile(path, []byte(strings.NewReplacer(pairs...).Replace(string(text))), 0o644))
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What errands say decides how a create and an update end, is told to users and
+// operators, and never holds up a delete.
+func TestErrandsOfAService(t *testing.T) {
+	account := spec.Self(t)
+	dir := release(t, account)
+	if out, errs, code := account.Run(t, "validate", dir); code != 0 {
+		t.Fatal(out, errs)
+	}
+	dev := spec.StartDev(t, account, "127.231.0.0/24", "--install", dir)
+	defer dev.Stop()
+	run := func(want int, args ...string) string {
+		t.Helper()
+		out, errs, code := dev.CLI(args...)
+		if code != want {
+			t.Fatalf("%s: exit code %d\n%s%s", strings.Join(args, " "), code, out, errs)
+		}
+		return out + errs
+	}
+	says := func(text string, all ...string) {
+		t.Helper()
+		for _, want := range all {
+			if !strings.Contains(text, want) {
+				t.Errorf("it does not say %q:\n%s", want, text)
+			}
+		}
+	}
+
+	run(0, "create-service", "kv-dedicated", "small", "good")
+	says(run(0, "history", "good"), "errand greet succeeded")
+
+	says(run(1, "create-service", "kv-dedicated", "small", "bad", "-c", `{"greeting": "fail"}`), "The errand greet failed: exit code 3 on kv")
+	says(run(0, "explain", "bad"), "failed_deployment", "nobody wants to hear that", "errand_failed")
+	says(run(0, "orphans"), "No orphans") // what stands is ours
+
+	says(run(1, "update-service", "good", "-c", `{"greeting": "fail again"}`), "The errand greet failed")
+
+	for _, name := range []string{"bad", "good"} {
+		run(0, "delete-service", "-f", name)
+		says(run(0, "history", name), "errand leave failed", "it does not want to go", "deprovision succeeded")
+	}
+	if left := spec.ProcessesOf(filepath.Join(dev.State, "vms")); len(left) > 0 {
+		t.Errorf("processes are left: %v", left)
+	}
+}
