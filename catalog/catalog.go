@@ -46,6 +46,8 @@ type Plan struct {
 	Pools PoolRule
 	// Costs is what an instance takes of named resources, for quotas.
 	Costs serviceforge.Costs
+	// Limits bound the instances of the plan, as the service release has it.
+	Limits []serviceforge.Limit
 	// Needs is what a pool must have for this plan.
 	Needs    Needs
 	Bindings BindingRule
@@ -72,12 +74,23 @@ type BindingRule struct {
 type Needs struct {
 	VMTypes, DiskTypes []string // sizes, e.g. "small"
 	Stemcells          []string // operating systems, e.g. "ubuntu-jammy"
+	// Compiled are the stemcells that BOSH releases were compiled for, by operating
+	// system: no other version will do.
+	Compiled map[string]string
+	Director DirectorNeeds
 	// Reach: the broker has to open connections to the VMs.
 	Reach bool
 	// Programs are files of the VMs that BOSH packages take their server from,
 	// with the Debian package that brings each: only pools whose VMs are made of
 	// the broker's machine can have them.
 	Programs map[string]string
+}
+
+// DirectorNeeds are what a manifest takes for granted of a director.
+type DirectorNeeds struct {
+	ConfigServer  bool // it replaces ((references)) and makes variables
+	LocalDNS      bool // its VMs have names
+	ManualNetwork bool // addresses stay
 }
 
 // Schemas holds JSON Schema draft-04 documents (OSB "Schemas Object"); nil =

@@ -8,6 +8,8 @@ type PoolRule struct {
 	Names  []string          // the pools, in order of preference; empty = all
 	Match  map[string]string // tags that a pool must carry
 	Choose Choice            // "" = LeastUsed
+	// Director is the URL of the pool's director; "" = any.
+	Director string
 	// Parameter lets the developer name one of the pools, in the request
 	// parameter PoolParameter.
 	Parameter bool

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/serviceforge/serviceforge"
@@ -107,5 +108,20 @@ func (a *App) limit(offered *catalog.Catalog) {
 			limits[n] = l
 		}
 	}
-	a.store.SetLimits(limits)
+	a.store.SetLimits(withPlans(limits, offered))
+}
+
+// withPlans adds the limits that service releases have for their plans to those
+// that are configured, which win.
+func withPlans(limits []serviceforge.Limit, offered *catalog.Catalog) []serviceforge.Limit {
+	for _, o := range offered.Offerings() {
+		for _, p := range o.Plans {
+			for _, l := range p.Limits {
+				if !slices.ContainsFunc(limits, func(c serviceforge.Limit) bool { return c.Quota == l.Quota }) {
+					limits = append(limits, l)
+				}
+			}
+		}
+	}
+	return limits
 }

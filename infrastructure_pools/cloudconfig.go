@@ -12,16 +12,18 @@ import (
 // CloudConfig holds the names in a director's cloud config.
 type CloudConfig struct {
 	AZs, Networks, VMTypes, DiskTypes, VMExtensions map[string]bool
-	DiskSizes                                       map[string]int // MB, by disk type
+	DiskSizes                                       map[string]int  // MB, by disk type
+	Dynamic                                         map[string]bool // networks that are no manual ones
 }
 
 // ParseCloudConfig reads the names of several cloud configs, which a director
 // puts together. Errors: Invalid.
 func ParseCloudConfig(documents ...[]byte) (CloudConfig, error) {
-	c := CloudConfig{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]int{}}
+	c := CloudConfig{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]int{}, map[string]bool{}}
 	type named struct {
 		Name string `yaml:"name"`
 		Size int    `yaml:"disk_size"` // of a disk type
+		Type string `yaml:"type"`      // of a network; "" = manual
 	}
 	for _, document := range documents {
 		var f struct {
@@ -33,6 +35,9 @@ func ParseCloudConfig(documents ...[]byte) (CloudConfig, error) {
 		}
 		if err := yaml.Unmarshal(document, &f); err != nil {
 			return c, serviceforge.Wrap(err, serviceforge.Invalid, "the cloud config is not understood: %s", reason(err))
+		}
+		for _, n := range f.Networks {
+			c.Dynamic[n.Name] = n.Type != "" && n.Type != "manual"
 		}
 		for _, d := range f.DiskTypes {
 			c.DiskSizes[d.Name] = d.Size

@@ -138,6 +138,14 @@ func (p *Pool) lacks(plan catalog.Plan) string {
 			}
 		}
 	}
+	for _, os := range slices.Sorted(maps.Keys(plan.Needs.Compiled)) {
+		if has, want := p.Stemcells[os], plan.Needs.Compiled[os]; has != want {
+			return "has the stemcell " + os + "/" + has + ", and a BOSH release is compiled for " + want
+		}
+	}
+	if plan.Pools.Director != "" && strings.TrimSuffix(p.Director.URL, "/") != plan.Pools.Director {
+		return "has another director than the service's bosh_target"
+	}
 	if plan.Needs.Reach && !p.Reachable {
 		return "is not " + unreached
 	}

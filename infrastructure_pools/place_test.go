@@ -64,6 +64,8 @@ func TestCandidates(t *testing.T) {
 		{"cordoned", "", rule(catalog.PoolRule{Names: []string{"closed"}}), nil},
 		{"no vm type", "", pools.Wish{Plan: catalog.Plan{Needs: catalog.Needs{VMTypes: []string{"huge"}}}}, nil},
 		{"no disk type", "", pools.Wish{Plan: catalog.Plan{Needs: catalog.Needs{DiskTypes: []string{"huge"}}}}, nil},
+		{"compiled for another stemcell", "", pools.Wish{Plan: catalog.Plan{Needs: catalog.Needs{Compiled: map[string]string{"ubuntu-jammy": "0.1"}}}}, nil},
+		{"of another director", "", rule(catalog.PoolRule{Director: "https://elsewhere:25555"}), nil},
 		{"no stemcell", "", pools.Wish{Plan: catalog.Plan{Needs: catalog.Needs{Stemcells: []string{"minix"}}}}, nil},
 	} {
 		fit, err := set.Candidates(test.wish, func(pool string) pools.Use { return test.use[pool] })

@@ -50,6 +50,9 @@ func (l *leader) intendDeploy(ctx context.Context, i *serviceforge.Instance) (ne
 	if err := l.mayDeploy(ctx, p.director, i); err != nil {
 		return goOn, err
 	}
+	if left, err := l.mayStand(ctx, i, p); err != nil || left {
+		return goOn, err
+	}
 	if err := l.pin(i); err != nil {
 		return goOn, err
 	}

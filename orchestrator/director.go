@@ -91,6 +91,8 @@ type Info struct {
 	Name, UUID, Version string
 	User                string // whom it takes us for; "" = our credentials are not good
 	UAA                 bool   // it takes tokens of a UAA, and no passwords
+	ConfigServer        bool   // it replaces ((references)), and makes variables
+	LocalDNS            bool   // its VMs have names
 	// Scopes are what our token allows, e.g. "bosh.teams.forge.admin"; none
 	// where the director takes passwords.
 	Scopes []string

@@ -185,7 +185,7 @@ func (e *Engine) CheckPool(ctx context.Context, pool string) ([]Finding, error) 
 	ctx, cancel := context.WithTimeout(ctx, 3*inspection)
 	defer cancel()
 	info, health := e.health(ctx, pool)
-	findings := append([]Finding{{What: "director", Good: health == "ok", Says: health}}, e.checkPlans(&p)...)
+	findings := append([]Finding{{What: "director", Good: health == "ok", Says: health}}, e.checkPlans(ctx, &p, health == "ok")...)
 	if d := e.Directors[pool]; health == "ok" {
 		findings = slices.Concat(findings, checkScopes(info), checkNames(ctx, d, &p), e.checkReleases(ctx, d), checkStemcells(ctx, d, &p))
 	}
@@ -195,11 +195,22 @@ func (e *Engine) CheckPool(ctx context.Context, pool string) ([]Finding, error) 
 	return findings, nil
 }
 
-// checkPlans tells which plans could go to the pool by their rules, and cannot.
-func (e *Engine) checkPlans(p *pools.Pool) (findings []Finding) {
+// checkPlans tells which plans could go to the pool by their rules, and cannot:
+// for what the pool lacks, or its director.
+func (e *Engine) checkPlans(ctx context.Context, p *pools.Pool, there bool) (findings []Finding) {
 	for _, o := range e.Shelf.Catalog().Offerings() {
 		for _, plan := range o.Plans {
-			if reason := p.Refuses(plan); reason != "" && plan.Pools.Allows(p.Name, p.Tags) {
+			if !plan.Pools.Allows(p.Name, p.Tags) {
+				continue
+			}
+			reason := p.Refuses(plan)
+			if reason == "" && there {
+				var err error
+				if reason, err = lack(ctx, e.Directors[p.Name], p, plan.Needs.Director); err != nil {
+					reason = "was not asked: " + serviceforge.MessageOf(err)
+				}
+			}
+			if reason != "" {
 				findings = append(findings, Finding{What: "plans", Good: true, Warning: true, Says: fmt.Sprintf("cannot take %s/%s: it %s", o.Name, plan.Name, reason)})
 			}
 		}

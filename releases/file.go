@@ -57,7 +57,7 @@ type fileService struct {
 	Check      fileCheck               `yaml:"check"`
 	Errands    map[string][]fileErrand `yaml:"errands"`
 	Update     yaml.Node               `yaml:"update"`
-	Migrations []yaml.Node             `yaml:"migrations"`
+	Migrations []fileMigration         `yaml:"migrations"`
 
 	Maintenance fileMaintenance `yaml:"maintenance_info"`
 	Plans       []filePlan      `yaml:"plans"`
@@ -303,32 +303,17 @@ type fileRequires struct {
 // pending lists the keys of a service that are not acted on yet.
 func (f *fileService) pending() (out []string) {
 	for key, given := range map[string]bool{
-		"requires": len(f.Requires) > 0, "dashboard_client": !f.DashboardClient.IsZero(), "bosh_target": f.BOSHTarget != "",
-		"requires_pool": f.RequiresPool != fileRequires{},
-		"migrations":    len(f.Migrations) > 0, "update": !f.Update.IsZero(), "director_variables": len(f.DirectorVariables) > 0,
+		"requires (bindings hold credentials and endpoints only)":        len(f.Requires) > 0,
+		"dashboard_client (the broker's pages have logins of their own)": !f.DashboardClient.IsZero(),
+		"update (there is no upgrade of many instances)":                 !f.Update.IsZero(),
 	} {
 		if given {
 			out = append(out, key)
 		}
 	}
-	for name, secret := range f.Secrets {
-		if secret.Store == "director" {
-			out = append(out, "secrets."+name+".store: director")
-		}
-	}
 	for name, fact := range f.Facts {
 		if fact.Kind == "dns" || fact.Link != "" {
-			out = append(out, "facts."+name+": kind and link")
-		}
-	}
-	for _, p := range f.Plans {
-		if len(p.Quota)+len(p.Limits) > 0 {
-			out = append(out, "plan "+p.Name+": quota and limits")
-		}
-	}
-	for _, r := range f.BOSHRelease.Releases {
-		if r.ExportedFrom != "" {
-			out = append(out, "bosh_release.releases: exported_from of "+r.Name)
+			out = append(out, "facts."+name+": kind: dns and link (facts are addresses)")
 		}
 	}
 	slices.Sort(out)

@@ -52,8 +52,9 @@ type service struct {
 	detect     []fileDetect
 	errands    map[string][]Errand // by when they run
 	check      Check
-	hasUsers   bool             // a driver makes them
-	prepared   int              // users that a deployment is made with
+	hasUsers   bool // a driver makes them
+	prepared   int  // users that a deployment is made with
+	migrations []fileMigration
 	plans      map[string]*plan // by id
 	secretRank []string         // secrets in the order in which they can be made
 }
@@ -174,7 +175,7 @@ func (r *Release) loadService(files fs.FS, f *fileService) (*service, error) {
 	what := "service " + f.Name
 	s := &service{
 		legacy: r.legacy, secrets: f.Secrets, facts: f.Facts, stemcells: f.BOSHRelease.Stemcells, known: f.DirectorVariables,
-		defaults: f.DefaultCredentials, detect: f.DetectCredentials, requires: f.RequiresPool,
+		migrations: f.Migrations, defaults: f.DefaultCredentials, detect: f.DetectCredentials, requires: f.RequiresPool,
 	}
 	for _, key := range f.pending() {
 		r.pending = append(r.pending, what+": "+key)
@@ -290,12 +291,24 @@ func (s *service) loadPlans(files fs.FS, f *fileService, version string) error {
 		if err != nil {
 			return err
 		}
+		needs, err := s.needs(f, &p)
+		if err != nil {
+			return err
+		}
+		rule, err := f.poolRule(&p)
+		if err != nil {
+			return err
+		}
+		costs, limits, err := p.limited(f.Name)
+		if err != nil {
+			return err
+		}
 		made := &plan{stub: stub, written: p.Stub.node, ops: ops, schemas: schemas, Plan: catalog.Plan{
 			ID: p.ID, Name: p.Name, Description: p.Description, Free: p.Free, Bindable: p.Bindable, Metadata: p.Metadata,
 			PlanUpdateable: p.PlanUpdateable, UpdateTo: successors,
 			MaintenanceInfo:        maintenance(cmp.Or(p.Maintenance, f.Maintenance), version),
-			MaximumPollingDuration: p.MaximumPollingDuration, Deadline: p.Deadline, Pools: p.rule(), Bindings: p.bindings(), Costs: p.Costs,
-			Needs:   catalog.Needs{VMTypes: p.Needs.VMTypes, DiskTypes: p.Needs.DiskTypes, Stemcells: s.operatingSystems(), Programs: f.BOSHRelease.Programs, Reach: s.hasUsers || s.check.Driver != ""},
+			MaximumPollingDuration: p.MaximumPollingDuration, Deadline: p.Deadline, Pools: rule, Bindings: p.bindings(), Costs: costs, Limits: limits,
+			Needs:   needs,
 			Schemas: catalog.Schemas{Create: schemas[Create].text, Update: schemas[Update].text, Bind: schemas[Bind].text},
 		}}
 		s.plans[p.ID] = made

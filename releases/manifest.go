@@ -37,7 +37,7 @@ func (r *Release) Manifest(ctx context.Context, spiff *Spiff, in Input) ([]byte,
 		ops = append(ops, document{Name: "ops of pool " + in.Pool.Name, Data: string(in.Pool.Ops)})
 	}
 	w := work{
-		documents: documents, sf: sf, more: keyText("manifest", in.Broker, s.manifest, ops), quote: quoteYAML,
+		documents: documents, sf: sf, more: keyText("manifest", in.Broker, s.manifest, ops) + fmt.Sprintf(" %v %v", s.migrations, s.directorSecrets()), quote: quoteYAML,
 		finish: func(tree, sf map[string]any) ([]byte, error) {
 			return s.finish(tree, sf, in.Broker, ops, slices.Concat(documents(in.Instance.Deployment), ops))
 		},
@@ -172,8 +172,9 @@ func texts(v any) (out []string) {
 	return out
 }
 
-// own puts in what the broker alone decides: name, releases, stemcells and the
-// tags that show whose deployment it is.
+// own puts in what the broker alone decides: name, releases, stemcells, the tags
+// that show whose deployment it is, secrets that the director makes, and groups
+// that were called otherwise.
 func (s *service) own(tree, sf map[string]any, broker string) error {
 	instance, _ := sf["instance"].(map[string]any)
 	if name, given := tree["name"]; given && name != instance["deployment"] {
@@ -181,6 +182,13 @@ func (s *service) own(tree, sf map[string]any, broker string) error {
 	}
 	tree["name"] = instance["deployment"]
 	tree["releases"], tree["stemcells"] = sf["releases"], sf["stemcells"]
+	if theirs := s.directorSecrets(); len(theirs) > 0 {
+		variables, _ := tree["variables"].([]any)
+		tree["variables"] = append(variables, variablesOf(theirs, sf)...)
+	}
+	if sf["first"] != true {
+		s.migrate(tree)
+	}
 	tags := map[string]any{}
 	if given, ok := tree["tags"].(map[string]any); ok {
 		maps.Copy(tags, given)

@@ -146,6 +146,9 @@ func (s *service) offlineSecrets() map[string]secretSpec {
 	if all == nil {
 		all = map[string]secretSpec{}
 	}
+	for name := range s.directorSecrets() {
+		delete(all, name) // they are no marks, and declared anyway
+	}
 	for i := range s.prepared {
 		all[offlineUser(i)] = secretSpec{Type: "user"}
 	}

@@ -61,6 +61,9 @@ func (s *service) marks() (serviceforge.Secret, error) {
 		out[preparedKey] = s.markedUsers()
 	}
 	for name, spec := range s.secrets {
+		if spec.Store == "director" {
+			continue
+		}
 		if len(parts[spec.Type]) == 0 {
 			out[name] = secretMark + name + "."
 			continue
@@ -111,7 +114,7 @@ func (r *Release) Offline(ctx context.Context, spiff *Spiff, in Input, forBOSH b
 		return nil, err
 	}
 	variables, _ := tree["variables"].([]any)
-	tree["variables"] = append(variables, s.variables(sf)...)
+	tree["variables"] = append(variables, variablesOf(s.offlineSecrets(), sf)...)
 	body, err := emit(tree)
 	if err != nil {
 		return nil, serviceforge.Wrap(err, serviceforge.Internal, "the manifest cannot be written")
@@ -138,9 +141,8 @@ func (s *service) replacer(forBOSH bool) *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
-// variables declares the secrets as a director's config server makes them.
-func (s *service) variables(sf map[string]any) (out []any) {
-	secrets := s.offlineSecrets()
+// variablesOf declares secrets as a director's config server makes them.
+func variablesOf(secrets map[string]secretSpec, sf map[string]any) (out []any) {
 	for _, name := range slices.Sorted(maps.Keys(secrets)) {
 		spec := secrets[name]
 		v := map[string]any{"name": name, "type": spec.Type}

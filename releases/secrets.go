@@ -48,7 +48,9 @@ func (s *service) loadSecrets() error {
 			if err := s.checkSecret(name, spec); err != nil {
 				return err
 			}
-			s.secretRank = append(s.secretRank, name)
+			if spec.Store != "director" {
+				s.secretRank = append(s.secretRank, name)
+			}
 		}
 	}
 	return nil
@@ -71,8 +73,8 @@ func (s *service) checkSecret(name string, spec secretSpec) error {
 		return invalid("secrets.%s: duration must not be negative", name)
 	case spec.IsCA && spec.CA != "":
 		return invalid("secrets.%s: a CA signs itself", name)
-	case !spec.IsCA && !s.secrets[spec.CA].IsCA:
-		return invalid("secrets.%s: ca must name a secret with is_ca", name)
+	case !spec.IsCA && (!s.secrets[spec.CA].IsCA || (s.secrets[spec.CA].Store == "director") != (spec.Store == "director")):
+		return invalid("secrets.%s: ca must name a secret with is_ca, of the same store", name)
 	}
 	for _, usage := range spec.Usage {
 		if _, ok := usages[usage]; !ok {

@@ -184,6 +184,9 @@ func (v *validation) texts(s *service) {
 	}
 	secrets := map[string]bool{}
 	for name, spec := range s.secrets {
+		if spec.Store == "director" {
+			continue
+		}
 		if secrets[name] = true; spec.CA != "" {
 			delete(secrets, spec.CA)
 		}

@@ -21,7 +21,8 @@ func get[T any](ctx context.Context, c *Client, path, doing string) (T, error) {
 // Info asks the director who it is, and what we are to it.
 func (c *Client) Info(ctx context.Context) (orchestrator.Info, error) {
 	answer, g, err := c.whoWeAre(ctx)
-	told := orchestrator.Info{Name: answer.Name, UUID: answer.UUID, Version: answer.Version, User: answer.User, UAA: answer.Auth.Type == authUAA}
+	told := orchestrator.Info{Name: answer.Name, UUID: answer.UUID, Version: answer.Version, User: answer.User, UAA: answer.Auth.Type == authUAA,
+		ConfigServer: answer.Features["config_server"].Status, LocalDNS: answer.Features["local_dns"].Status}
 	if g != nil {
 		told.Scopes = g.scopes
 	}

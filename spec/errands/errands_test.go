@@ -59,7 +59,7 @@ func release(t *testing.T, a spec.Account) string {
     pre_delete: [{name: leave, run_on: [kv/1], retries: 1}]
 
   plans:
-`)
+`, "    name: small\n", "    name: small\n    quota: {broker: 2}\n")
 	return dir
 }
 
@@ -83,7 +83,8 @@ func must(t *testing.T, err error) {
 }
 
 // What errands say decides how a create and an update end, is told to users and
-// operators, and never holds up a delete.
+// operators, and never holds up a delete. What stands counts against the quota
+// that the plan itself has.
 func TestErrandsOfAService(t *testing.T) {
 	account := spec.Self(t)
 	dir := release(t, account)
@@ -114,7 +115,8 @@ func TestErrandsOfAService(t *testing.T) {
 
 	says(run(1, "create-service", "kv-dedicated", "small", "bad", "-c", `{"greeting": "fail"}`), "The errand greet failed: exit code 3 on kv")
 	says(run(0, "explain", "bad"), "failed_deployment", "nobody wants to hear that", "errand_failed")
-	says(run(0, "orphans"), "No orphans") // what stands is ours
+	says(run(0, "orphans"), "No orphans")                                                                     // what stands is ours
+	says(run(1, "create-service", "kv-dedicated", "small", "third"), "the limit of 2 instances for the plan") // the plan's own
 
 	says(run(1, "update-service", "good", "-c", `{"greeting": "fail again"}`), "The errand greet failed")
 
