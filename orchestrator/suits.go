@@ -54,7 +54,7 @@ func (l *leader) mayStand(ctx context.Context, i *serviceforge.Instance, p *poll
 		return false, err
 	}
 	if i.Operation.Kind == serviceforge.Provision && i.Operation.Intent.Verb == "" {
-		w, err := wishFor(plan, i.Parameters.Reveal())
+		w, err := l.wishFor(i.Release, plan, i.Parameters.Reveal())
 		if err != nil {
 			return false, err
 		}
