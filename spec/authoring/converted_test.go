@@ -5,6 +5,7 @@ package authoring_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -27,12 +28,12 @@ const oldPool = `pool: {name: old, infrastructure: default, azs: [z1], network: 
 // those of the spiff command, and gives what comes out, cloud configs and all,
 // to a director: a manual network with static addresses and a dynamic one.
 func TestConvertedBlocksDeploy(t *testing.T) {
-	dev := spec.StartDev(t, spec.Self(t), "127.222.0.0/24")
 	dir := t.TempDir()
 	converted, pool, kv := filepath.Join(dir, "new"), filepath.Join(dir, "old-pool.yml"), filepath.Join(dir, "kv.tgz")
+	write(t, pool, oldPool)
+	dev := spec.StartDev(t, spec.Self(t), "127.222.0.0/24", "--pools", pool)
 	network := strings.ReplaceAll(read(t, golden("pools", "warden.yml")), "10.244.2.", "127.222.2.")
 	write(t, filepath.Join(dir, "warden.yml"), network)
-	write(t, pool, oldPool)
 	succeeds(t, dev.Account, "convert", golden(), converted, "--network", filepath.Join(dir, "warden.yml"), "--release", "kv=1")
 	buildRelease(t, kv)
 	operator := boshCLI{t: t, dev: dev}
@@ -62,6 +63,28 @@ func TestConvertedBlocksDeploy(t *testing.T) {
 		}
 		operator.run("", "-d", name[1], "delete-deployment")
 	}
+	// The cloud config of the last one is in force; a broker needs no more.
+	must := func(args ...string) string {
+		t.Helper()
+		return succeeds(t, dev.Account, append(args, "--state", dev.State)...)
+	}
+	yml := filepath.Join(converted, "service.yml") // our etcd has an id of the golden block
+	write(t, yml, strings.ReplaceAll(read(t, yml), spec.Service, "b9698740-service"))
+	must("install", converted)
+	must("create-service", "kv-dedicated-aws-ec2", "3-servers", "kv")
+	var credentials struct {
+		Host  string
+		Hosts []string
+		Port  int
+	}
+	if err := json.Unmarshal([]byte(must("bind", "kv", "app")), &credentials); err != nil {
+		t.Fatal(err)
+	}
+	if len(credentials.Hosts) != 3 || credentials.Host != credentials.Hosts[0] || credentials.Port != 4001 {
+		t.Errorf("the credentials of 2014 are %+v", credentials)
+	}
+	must("update-service", "kv", "--upgrade")
+	must("delete-service", "-f", "kv")
 	dev.Stop()
 }
 
