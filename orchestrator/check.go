@@ -22,11 +22,7 @@ const (
 // answers waits, for the length of one request, until the service serves, as
 // its release defines that. Where an errand says so nobody is asked here.
 func (l *leader) answers(ctx context.Context, i *serviceforge.Instance) error {
-	release, err := l.release(i.Release)
-	if err != nil {
-		return err
-	}
-	look, err := l.lookAt(release.Check(i.ServiceID), i.Access)
+	look, err := l.lookAt(i)
 	if err != nil || look == nil {
 		return err
 	}
@@ -42,15 +38,19 @@ func (l *leader) answers(ctx context.Context, i *serviceforge.Instance) error {
 }
 
 // lookAt says how the service is asked; nil = the director's word is enough.
-func (l *leader) lookAt(c releases.Check, access serviceforge.Secret) (func(context.Context) error, error) {
-	switch {
+func (l *leader) lookAt(i *serviceforge.Instance) (func(context.Context) error, error) {
+	release, err := l.release(i.Release)
+	if err != nil {
+		return nil, err
+	}
+	switch c := release.Check(i.ServiceID); {
 	case c.Errand != "":
 		return nil, nil
 	case c.Driver == "tcp" || c.Driver == "http":
-		addresses, err := releases.Addresses(access)
+		addresses, err := releases.Addresses(i.Access)
 		return func(ctx context.Context) error { return knock(ctx, c.Driver, addresses) }, err
 	}
-	service, ok, err := releases.UsersOf(access)
+	service, ok, err := releases.UsersOf(i.Access)
 	if err != nil || !ok {
 		return nil, err
 	}

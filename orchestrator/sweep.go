@@ -206,10 +206,10 @@ func (s *sweeper) learn(ctx context.Context, i *serviceforge.Instance, addresses
 // serves asks the service, where the broker reaches it, and looks for bindings
 // whose credentials are of the past.
 func (s *sweeper) serves(ctx context.Context, i *serviceforge.Instance) (findings []finding, err error) {
-	service, ok, err := releases.UsersOf(i.Access)
-	if pool, unknown := s.Pools.Pool(i.Pool); err == nil && ok && unknown == nil && pool.Reachable {
+	look, err := s.lookAt(i)
+	if pool, unknown := s.Pools.Pool(i.Pool); err == nil && look != nil && unknown == nil && pool.Reachable {
 		asking, cancel := context.WithTimeout(ctx, s.PostTimeout)
-		if err := s.Users.Check(asking, service); err != nil && ctx.Err() == nil {
+		if err := look(asking); err != nil && ctx.Err() == nil {
 			findings = append(findings, finding{silent, serviceforge.MessageOf(err)})
 		}
 		cancel()

@@ -32,7 +32,6 @@ type Release struct {
 // service is one offering with everything its renders need.
 type service struct {
 	offering  catalog.Offering
-	requires  fileRequires
 	releases  []BOSHRelease
 	stemcells []fileStemcell
 
@@ -162,11 +161,13 @@ func (r *Release) BOSHReleases() []BOSHRelease {
 	return out
 }
 
-// RequiresPool says which features a director needs for the manifests of any of
-// the services.
+// RequiresPool says which features a director must have for the manifests of any
+// of the services.
 func (r *Release) RequiresPool() (configServer, localDNS bool) {
 	for _, s := range r.services {
-		configServer, localDNS = configServer || s.requires.ConfigServer, localDNS || s.requires.LocalDNS
+		for _, p := range s.offering.Plans {
+			configServer, localDNS = configServer || p.Needs.Director.ConfigServer, localDNS || p.Needs.Director.LocalDNS
+		}
 	}
 	return configServer, localDNS
 }
@@ -175,7 +176,7 @@ func (r *Release) loadService(files fs.FS, f *fileService) (*service, error) {
 	what := "service " + f.Name
 	s := &service{
 		legacy: r.legacy, secrets: f.Secrets, facts: f.Facts, stemcells: f.BOSHRelease.Stemcells, known: f.DirectorVariables,
-		migrations: f.Migrations, defaults: f.DefaultCredentials, detect: f.DetectCredentials, requires: f.RequiresPool,
+		migrations: f.Migrations, defaults: f.DefaultCredentials, detect: f.DetectCredentials,
 	}
 	for _, key := range f.pending() {
 		r.pending = append(r.pending, what+": "+key)
