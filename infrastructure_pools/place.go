@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -155,6 +156,11 @@ func (p *Pool) lacks(plan catalog.Plan) string {
 // unreached is what a pool is not whose VMs the broker cannot connect to.
 const unreached = "reachable from the broker, which has to make the plan's users or to ask its service"
 
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
 // missing says which program the plan needs and VMs of the pool would not
 // have, or "". A director that is elsewhere makes VMs of stemcells, which hold
 // no servers.
@@ -163,7 +169,7 @@ func (p *Pool) missing(plan catalog.Plan) string {
 		if !p.Local {
 			return "has no " + path + " in its VMs: the service release must bring it in its BOSH release (see its README)"
 		}
-		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		if found, _ := filepath.Glob(path); !slices.ContainsFunc(found, isFile) {
 			return "has no " + path + ": install it on this machine with apt-get install " + plan.Needs.Programs[path]
 		}
 	}

@@ -1,6 +1,7 @@
 package pools_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -123,6 +124,16 @@ func TestProgramsOfTheMachine(t *testing.T) {
 	}
 	if fit, err := set.Candidates(wish, unused); names(fit) != "here" {
 		t.Errorf("got %q, %v", names(fit), err)
+	}
+	wish.Plan.Needs.Programs = map[string]string{filepath.Join(filepath.Dir(program), "*", "postgres"): "postgresql"}
+	if _, err := set.Candidates(wish, unused); err == nil || !strings.Contains(err.Error(), "apt-get install postgresql") {
+		t.Errorf("nothing fits the pattern: %v", err)
+	}
+	if err := errors.Join(os.Mkdir(filepath.Join(filepath.Dir(program), "15"), 0o755), os.WriteFile(filepath.Join(filepath.Dir(program), "15", "postgres"), nil, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	if fit, err := set.Candidates(wish, unused); names(fit) != "here" {
+		t.Errorf("a file fits the pattern: got %q, %v", names(fit), err)
 	}
 }
 

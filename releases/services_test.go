@@ -17,6 +17,8 @@ import (
 var services = map[string]string{
 	"redis": `{"admin_password":"ADMIN-PASSWORD","ca":{"certificate":"CA-CERTIFICATE","private_key":"CA-KEY"},
 		"server":{"certificate":"SERVER-CERTIFICATE","private_key":"SERVER-KEY"}}`,
+	"postgresql": `{"admin_password":"ADMIN-PASSWORD","replication_password":"REPLICATION-PASSWORD",
+		"ca":{"certificate":"CA-CERTIFICATE","private_key":"CA-KEY"},"server":{"certificate":"SERVER-CERTIFICATE","private_key":"SERVER-KEY"}}`,
 	"cassandra": `{"cassandra_password":"CASSANDRA-PASSWORD","keystore_password":"KEYSTORE-PASSWORD"}`,
 }
 
@@ -98,6 +100,8 @@ func TestServicesTellTheirServers(t *testing.T) {
 		{"redis", "1-server", `"hosts":["127.0.1.2"]`, map[string][]string{"leader": {"127.0.1.2"}}},
 		{"redis", "1-server", `"replicas":[]`, map[string][]string{"leader": {"127.0.1.2"}}},
 		{"redis", "3-servers", `"hosts":["127.0.1.2","127.0.1.3","127.0.1.4"]`, map[string][]string{"leader": {"127.0.1.2"}, "replica": {"127.0.1.3", "127.0.1.4"}}},
+		{"postgresql", "1-server", `"standbys":[]`, map[string][]string{"primary": {"127.0.1.2"}}},
+		{"postgresql", "2-servers", `"hosts":["127.0.1.2","127.0.1.3"]`, map[string][]string{"primary": {"127.0.1.2"}, "standby": {"127.0.1.3"}}},
 		{"cassandra", "3-servers", `"hosts":["127.0.1.2","127.0.1.3"]`, map[string][]string{"seeds": {"127.0.1.2", "127.0.1.3"}}},
 	} {
 		r := load(t, os.DirFS(test.folder))

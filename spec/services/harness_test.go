@@ -59,10 +59,10 @@ func offer(t *testing.T, a spec.Account, network, folder, server string) *servic
 	return s
 }
 
-// needs skips where the machine lacks a program.
+// needs skips where the machine lacks a program, or any that fits a pattern.
 func needs(t *testing.T, program, debian string) {
 	t.Helper()
-	if _, err := os.Stat(program); err != nil {
+	if found, _ := filepath.Glob(program); len(found) == 0 {
 		spec.Skip(t, "there is no "+program+": apt-get install "+debian)
 	}
 }
@@ -167,7 +167,8 @@ func (s *service) remove(id, plan string) (operation string) {
 }
 
 // servers lists the processes of the service, in the order of their start: those
-// in the VMs' PID namespaces, as databases write over their environment.
+// in the VMs' PID namespaces, as databases write over their environment. One
+// whose parent is a server, too, is a part of it.
 func (s *service) servers() (pids []int) {
 	spaces := map[string]bool{}
 	for _, pid := range spec.ProcessesOf(s.State) {
@@ -175,16 +176,29 @@ func (s *service) servers() (pids []int) {
 	}
 	delete(spaces, namespace(os.Getpid())) // dev's own
 	delete(spaces, "")                     // of processes that ended
-	processes, _ := filepath.Glob("/proc/[0-9]*/comm")
+	processes, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, path := range processes {
-		name, _ := os.ReadFile(path)
 		pid, err := strconv.Atoi(strings.Split(path, "/")[2])
-		if err == nil && strings.TrimSpace(string(name)) == s.server && spaces[namespace(pid)] {
-			pids = append(pids, pid)
+		if err != nil || !spaces[namespace(pid)] {
+			continue
+		}
+		if name, parent := processOf(pid); name == s.server {
+			if name, _ := processOf(parent); name != s.server {
+				pids = append(pids, pid)
+			}
 		}
 	}
 	slices.Sort(pids)
 	return pids
+}
+
+// processOf tells a process's name and its parent; of one that ended nothing.
+func processOf(pid int) (name string, parent int) {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, rest, _ := strings.Cut(string(text), "(")
+	name, rest, _ = strings.Cut(rest, ") ")
+	_, _ = fmt.Sscanf(rest, "%1s %d", new(string), &parent)
+	return name, parent
 }
 
 func namespace(pid int) string {
