@@ -68,6 +68,14 @@ type tried struct {
 	next     *catalog.Plan // the one that it is updated to; nil = none
 }
 
+// both are the plans that an instance has.
+func (p tried) both() []catalog.Plan {
+	if p.next == nil {
+		return []catalog.Plan{p.plan}
+	}
+	return []catalog.Plan{p.plan, *p.next}
+}
+
 func (t *trial) run(ctx context.Context, name string, out, side io.Writer) error {
 	began := time.Now()
 	parameters, err := parametersFlag(t.parameters)
@@ -90,6 +98,9 @@ func (t *trial) run(ctx context.Context, name string, out, side io.Writer) error
 	defer tests.remove()
 	c := demoDefaults()
 	c.BOSH.Network = freeNetwork()
+	if c.Pools, err = trialPools(tests.dir, plans); err != nil {
+		return err
+	}
 	c.BOSH.ConfigServer, c.BOSH.LocalDNS = release.RequiresPool()
 	app := New(c, Parts{Etcd: true, BOSH: true, Web: true}, c.Log.Logger(side))
 	if err := app.Start(ctx); err != nil {

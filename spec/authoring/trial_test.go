@@ -40,6 +40,14 @@ echo "$VCAP_SERVICES" | grep -q '"label":"kv-dedicated"' && echo "$CREDENTIALS" 
 env; exit 1
 `
 	write(t, filepath.Join(fine, "test", "environment"), asks)
+	variables := map[string][]string{"templates/deployment.yml": {"password: (( sf.secrets.password ))", "password: ((!pw))", "features:", "variables: [{name: pw, type: password}]\nfeatures:"}}
+	poor := generated(t, "poor", variables)
+	variables["service.yml"] = []string{"  bosh_release:", "  requires_pool: {config_server: true}\n  bosh_release:",
+		"    password: (( sf.secrets.password ))\n", "", "sf.secrets.password", `"unknown"`, "  secrets:\n    password: {type: password, length: 32}\n", ""}
+	rich := generated(t, "rich", variables)
+	write(t, filepath.Join(rich, "test", "keys"), "#!/bin/sh\ntest $(curl -s -o /dev/null -w '%{http_code}' http://$CREDENTIALS_HOST:$CREDENTIALS_PORT/) = 401\n")
+	elsewhere := generated(t, "elsewhere", map[string][]string{"service.yml": {
+		"vm_types: [small]", "vm_types: [huge]", "{size: small", "{size: huge", "disk_types: [small]}", "disk_types: [huge]}\n    pools: {names: [eu-1], match: {zone: eu}}"}})
 	empty := scratch(t)
 	for name, c := range map[string]struct {
 		args []string
@@ -48,11 +56,14 @@ env; exit 1
 	}{
 		"a folder": {[]string{fine},
 			`start .*without extras\n.*install .*kv/1\.0\.0\n.*create .*small\n.*bind .*\n.*2 of test/ passed\n.*update .*to medium\n.*2 of test/ passed\n(.*\n)*.*delete(.*\n)*kv/1\.0\.0 is fine: 1 of 2 plans`, 0},
-		"every plan of a file": {[]string{packed, "--all-plans"}, `create .*small\n(.*\n)*.*create .*medium\n(.*\n)*kv/1\.0\.0 is fine: 2 of 2 plans`, 0},
-		"parameters":           {[]string{packed, "-c", `{"greeting": "bye"}`}, `(?s)listening on 127\..*plan small: test: test/keys: exit status 1\nit does not say hello`, 1},
-		"no such plan":         {[]string{packed, "--plan", "huge"}, `the release has no plan "huge"`, 1},
-		"bad parameters":       {[]string{packed, "-c", `{"greeting": "((x))"}`}, `plan small: create: parameters greeting: "\(\(" is not allowed`, 1},
-		"no release":           {[]string{t.TempDir()}, `service\.yml`, 1},
+		"every plan of a file":  {[]string{packed, "--all-plans"}, `create .*small\n(.*\n)*.*create .*medium\n(.*\n)*kv/1\.0\.0 is fine: 2 of 2 plans`, 0},
+		"parameters":            {[]string{packed, "-c", `{"greeting": "bye"}`}, `(?s)listening on 127\..*plan small: test: test/keys: exit status 1\nit does not say hello`, 1},
+		"variables, asked for":  {[]string{rich}, `start .*with config server\n(.*\n)*rich/1\.0\.0 is fine`, 0},
+		"variables, not asked":  {[]string{poor}, `plan small: create: .*(.*\n)*.*Director is not configured with a config`, 1},
+		"other pools and sizes": {[]string{elsewhere}, `elsewhere/1\.0\.0 is fine`, 0},
+		"no such plan":          {[]string{packed, "--plan", "huge"}, `the release has no plan "huge"`, 1},
+		"bad parameters":        {[]string{packed, "-c", `{"greeting": "((x))"}`}, `plan small: create: parameters greeting: "\(\(" is not allowed`, 1},
+		"no release":            {[]string{t.TempDir()}, `service\.yml`, 1},
 	} {
 		out, errs, code := self.Run(t, append([]string{"test"}, c.args...)...)
 		if code != c.code || !regexp.MustCompile(c.want).MatchString(out+errs) {
