@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os/exec"
 	"runtime"
@@ -191,8 +192,18 @@ func (s *Spiff) render(ctx context.Context, o order) (*answer, error) {
 	case serviceforge.CodeOf(err) == serviceforge.Unavailable || err == nil:
 		return out, err
 	}
+	if errors.Is(err, errEnded) { // it could not say where
+		names := make([]string, len(o.Documents))
+		for i, d := range o.Documents {
+			names[i] = d.Name
+		}
+		err = fmt.Errorf("in %s: %w", strings.Join(names, ", "), err)
+	}
 	return nil, serviceforge.Wrap(err, serviceforge.Internal, "rendering failed")
 }
+
+// errEnded says that a child did not survive what it was asked.
+var errEnded = errors.New("spiff ended without a result: an expression does not end, or wants too much memory")
 
 // errGone says that a child ended before it was asked.
 var errGone = errors.New("spiff ended before it was asked")
@@ -231,7 +242,7 @@ func (c *child) talk(request []byte) (*answer, error) {
 		return nil, errors.New("spiff: the result is larger than 4 MiB")
 	}
 	if len(out) == 0 {
-		return nil, errors.New("spiff ended without a result (" + c.cmd.ProcessState.String() + "): " + c.complaint.firstLine())
+		return nil, fmt.Errorf("%w (%s): %s", errEnded, c.cmd.ProcessState, c.complaint.firstLine())
 	}
 	var a answer
 	dec := json.NewDecoder(bytes.NewReader(out))

@@ -113,3 +113,22 @@ func TestAnAuthorsTestIsGivenUp(t *testing.T) {
 	}
 	empty()
 }
+
+// TestAnAuthorsTestIsKept leaves the instance for a look around, until Ctrl-C.
+func TestAnAuthorsTestIsKept(t *testing.T) {
+	dir := generated(t, "kv", nil)
+	empty := scratch(t)
+	running := spec.StartProcess(t, spec.Self(t), "Ctrl-C stops this", "test", dir, "--keep")
+	state := regexp.MustCompile(`state +(/\S+)`).FindStringSubmatch(running.Output())
+	if state == nil {
+		t.Fatalf("it does not say where it is:\n%s", running.Output())
+	}
+	services := succeeds(t, spec.Self(t), "services", "--state", state[1])
+	if !regexp.MustCompile(`test +kv-dedicated +medium +running`).MatchString(services) {
+		t.Error(services)
+	}
+	if code := running.Stop(); code != 0 || !strings.Contains(running.Output(), "kv/1.0.0 is fine") {
+		t.Errorf("exit code %d\n%s", code, running.Output())
+	}
+	empty()
+}
