@@ -172,8 +172,8 @@ func (l *leader) awaitErrand(ctx context.Context, i *serviceforge.Instance, p *p
 	if err != nil {
 		return goOn, err
 	}
-	if short, long := failedRuns(output); short != "" {
-		return l.errandFailed(ctx, i, e, short, hide(i, long))
+	if short, long := failedRuns([]byte(hide(i, string(output)))); short != "" { // hidden before anything is cut
+		return l.errandFailed(ctx, i, e, short, long)
 	}
 	l.Log.Info("an errand succeeded", "instance", i.ID, "operation", i.Operation.ID, "errand", e.Name, "task", task.ID)
 	told := l.errandTold(i, e, serviceforge.Succeeded, "")

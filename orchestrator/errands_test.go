@@ -117,6 +117,11 @@ func TestAnErrandThatFailsIsTold(t *testing.T) {
 	if x.Class != "errand_failed" || !strings.Contains(x.Instance.Operation.Cause, "exit code 4 on node/id-1: it says [redacted]") {
 		t.Errorf("explained as %s: %s", x.Class, x.Instance.Operation.Cause)
 	}
+	h.director.errands.exits["smoke"], h.director.errands.tail = []int{1, 1}, strings.Repeat("x", 500) // cut within the secret
+	h.until("b", h.repair("b").Operation, serviceforge.Failed)
+	if x, err = h.Explain(t.Context(), cc, "b"); err != nil || !strings.Contains(x.Instance.Operation.Cause, "[redacted]x") {
+		t.Errorf("explained: %s, %v", x.Instance.Operation.Cause, err)
+	}
 	h.director.errands.exits["smoke"] = nil
 	h.until("b", h.repair("b").Operation, serviceforge.Succeeded)
 }

@@ -14,6 +14,7 @@ import (
 type errands struct {
 	exits   map[string][]int // exit codes of the next runs of an errand, on every instance; none = 0
 	refused map[string]bool  // errands whose task fails
+	tail    string           // of what errands say, behind a secret
 	hold    bool             // tasks of errands do not end by themselves
 	runs    []string         // of each run: the errand, and the instances that were named
 	results map[int]string   // by task
@@ -51,7 +52,7 @@ func (d *scripted) RunErrand(_ context.Context, name, errand string, on []orches
 				code = 0
 			}
 			line, err := json.Marshal(map[string]any{"instance": map[string]string{"group": vm.Group, "id": vm.ID}, "errand_name": errand,
-				"exit_code": code, "stdout": "hello\n", "stderr": "it says " + d.secretOf(name) + "\n"})
+				"exit_code": code, "stdout": "hello\n", "stderr": "it says " + d.secretOf(name) + d.errands.tail + "\n"})
 			if err != nil {
 				return err
 			}
