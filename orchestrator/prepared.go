@@ -165,10 +165,15 @@ func (v *visit) replaced(ctx context.Context, r serviceforge.Revocation) error {
 	if !there {
 		return v.Store.DeleteRevocation(ctx, r, v.term)
 	}
-	if _, err := v.askForUpdate(ctx); err != nil {
+	asked, err := v.askForUpdate(ctx)
+	if err != nil {
 		return err
 	}
-	r.At = v.Now().UTC().Add(min(backoff(r.Repeats), replaceLook))
+	rest := min(backoff(r.Repeats), replaceLook)
+	if !asked {
+		rest = backoffMost
+	}
+	r.At = v.Now().UTC().Add(rest)
 	r.Repeats++
 	return v.Store.PutRevocation(ctx, r, v.term)
 }
