@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	goredis "github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
@@ -26,9 +27,9 @@ import (
 var bindingRules = []string{"~*", "&*", "+@all", "-@admin", "-migrate"}
 
 // redis keeps the users of a leader and its replicas: Redis itself does not
-// replicate them. A change is made at the leader and then at every replica, by
-// giving it the leader's users; so one that was away gets what it missed with the
-// next change.
+// replicate them. A change is made at the leader, and then at every replica. One
+// that may have been away, since it is connected anew, is given all users of the
+// leader instead.
 //
 //   - A user is made when the leader has it, and every replica that answers: a
 //     dead one does not stop a binding.
@@ -37,9 +38,15 @@ var bindingRules = []string{"~*", "&*", "+@all", "-@admin", "-migrate"}
 //
 // All of them need an ACL file, or a restart would forget the users.
 type redis struct {
-	servers []*goredis.Client
+	servers []*redisServer
 	admin   Admin
 	rules   []string
+}
+
+// redisServer is one server, leader or replica.
+type redisServer struct {
+	*goredis.Client
+	isNew atomic.Bool // connected since it was last known to have all users
 }
 
 func init() { logging.Disable() } // go-redis writes to stderr; what matters is in its errors
@@ -82,22 +89,25 @@ func openRedis(_ context.Context, s Service) (connection, error) {
 		if u.Scheme == "redis" {
 			config = nil
 		}
-		r.servers = append(r.servers, goredis.NewClient(redisOptions(s, u.Host, config)))
+		server := &redisServer{}
+		server.Client = goredis.NewClient(redisOptions(s, u.Host, config, func() { server.isNew.Store(true) }))
+		r.servers = append(r.servers, server)
 	}
 	return r, nil
 }
 
-func redisOptions(s Service, address string, config *tls.Config) *goredis.Options {
+func redisOptions(s Service, address string, config *tls.Config, connected func()) *goredis.Options {
 	return &goredis.Options{
 		Addr: address, Username: s.Admin.Username, Password: s.Admin.Password.Reveal(),
 		Dialer: func(ctx context.Context, _, address string) (net.Conn, error) { return dial(ctx, address, config) },
 		OnConnect: func(ctx context.Context, c *goredis.Conn) error {
 			_, err := bindingsOf(ctx, c, s.Admin)
+			connected()
 			return err
 		},
 		Protocol: 2, DisableIdentity: true, MaxRetries: -1, DialerRetries: 1,
 		DialTimeout: dialFor, ReadTimeout: perAttempt, ContextTimeoutEnabled: true,
-		PoolSize: 2, MaxActiveConns: 2, PoolTimeout: patience, PipelinePoolSize: -1,
+		PoolSize: 1, MaxActiveConns: 1, PoolTimeout: patience, PipelinePoolSize: -1,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
 }
@@ -134,44 +144,37 @@ func hashed(password serviceforge.Secret) string {
 	return "#" + hex.EncodeToString(sum[:])
 }
 
-// redisServer is a server as it answered.
-type redisServer struct {
-	*goredis.Client
-	leads bool
-	err   error
-}
-
-// ask asks every server who it is. It returns one that leads and the others;
-// without a leader the error is ErrForeign if nobody but strangers answered.
-func (r *redis) ask(ctx context.Context) (leader *redisServer, others []*redisServer, err error) {
-	all := make([]*redisServer, len(r.servers))
+// ask asks every server who it is. It returns one that leads, the others, and
+// what keeps those silent that do not answer; without a leader the error is
+// ErrForeign if nobody but strangers answered.
+func (r *redis) ask(ctx context.Context) (leader *redisServer, others []*redisServer, silent, err error) {
+	leading, errs := make([]bool, len(r.servers)), make([]error, len(r.servers))
 	var asked sync.WaitGroup
-	for i, client := range r.servers {
-		all[i] = &redisServer{Client: client}
-		asked.Go(func() { all[i].leads, all[i].err = leads(ctx, client) })
+	for i, s := range r.servers {
+		asked.Go(func() { leading[i], errs[i] = leads(ctx, s) })
 	}
 	asked.Wait()
-	var errs []error
-	for _, s := range all {
-		if s.err == nil && s.leads && leader == nil {
+	for i, s := range r.servers {
+		switch {
+		case errs[i] != nil:
+		case leading[i] && leader == nil:
 			leader = s
-			continue
-		}
-		others = append(others, s)
-		if s.err != nil {
-			errs = append(errs, s.err)
+		default:
+			others = append(others, s)
 		}
 	}
-	switch {
+	switch silent = errors.Join(errs...); {
 	case leader != nil:
-		return leader, others, nil
-	case len(errs) == len(all):
-		return nil, nil, errors.Join(errs...)
+		return leader, others, silent, nil
+	case len(others) == 0:
+		return nil, nil, nil, silent
+	case silent == nil:
+		return nil, nil, nil, errors.New("none of the servers leads")
 	}
-	return nil, nil, fmt.Errorf("no leader answers: %v", errors.Join(errs...))
+	return nil, nil, nil, fmt.Errorf("no leader answers: %v", silent)
 }
 
-func leads(ctx context.Context, c *goredis.Client) (bool, error) {
+func leads(ctx context.Context, c *redisServer) (bool, error) {
 	role, err := c.Do(ctx, "role").Slice()
 	if goredis.IsAuthError(err) {
 		return false, fmt.Errorf("%w: it refuses the administrator", ErrForeign)
@@ -180,48 +183,47 @@ func leads(ctx context.Context, c *goredis.Client) (bool, error) {
 }
 
 func (r *redis) create(ctx context.Context, u User) error {
-	leader, others, err := r.ask(ctx)
-	if err != nil {
-		return err
-	}
 	rules := append([]string{"reset", "on", hashed(u.Password)}, r.rules...)
-	if err := leader.ACLSetUser(ctx, u.Name, rules...).Err(); err != nil {
-		return err
-	}
-	return r.spread(ctx, leader, slices.DeleteFunc(others, func(s *redisServer) bool { return s.err != nil }))
+	_, err := r.everywhere(ctx, func(s *redisServer) error { return s.ACLSetUser(ctx, u.Name, rules...).Err() })
+	return err
 }
 
 // revoke makes the servers close the user's connections, too.
 func (r *redis) revoke(ctx context.Context, name string) error {
-	leader, others, err := r.ask(ctx)
-	if err != nil {
-		return err
-	}
-	if err := leader.ACLDelUser(ctx, name).Err(); err != nil {
-		return err
-	}
-	return r.spread(ctx, leader, others)
+	silent, err := r.everywhere(ctx, func(s *redisServer) error { return s.ACLDelUser(ctx, name).Err() })
+	return errors.Join(err, silent)
 }
 
-// spread saves the leader's users and gives them to the others.
-func (r *redis) spread(ctx context.Context, leader *redisServer, others []*redisServer) error {
-	errs := make([]error, len(others)+1)
-	errs[0] = save(ctx, leader)
-	var spread sync.WaitGroup
-	for i, s := range others {
-		spread.Go(func() { errs[i+1] = r.follow(ctx, s, leader) })
+// everywhere makes a change at the leader, and then at all others that answer.
+func (r *redis) everywhere(ctx context.Context, change func(*redisServer) error) (silent, err error) {
+	leader, others, silent, err := r.ask(ctx)
+	if err != nil {
+		return silent, err
 	}
-	spread.Wait()
-	return errors.Join(errs...)
+	if err := errors.Join(change(leader), save(ctx, leader)); err != nil {
+		return silent, err
+	}
+	errs := make([]error, len(others))
+	var changed sync.WaitGroup
+	for i, s := range others {
+		changed.Go(func() {
+			if !s.isNew.Swap(false) {
+				errs[i] = errors.Join(change(s), save(ctx, s))
+				return
+			}
+			if errs[i] = errors.Join(r.follow(ctx, s, leader), save(ctx, s)); errs[i] != nil {
+				s.isNew.Store(true)
+			}
+		})
+	}
+	changed.Wait()
+	return silent, errors.Join(errs...)
 }
 
 // follow gives a server the leader's users. Others may change them meanwhile,
 // always at the leader first; so the server's are read before the leader's, and
 // both again after a change: whoever is known here and not there was revoked.
 func (r *redis) follow(ctx context.Context, s, leader *redisServer) error {
-	if s.err != nil {
-		return s.err
-	}
 	for range rounds {
 		has, err := bindingsOf(ctx, s, r.admin)
 		if err != nil {
@@ -234,17 +236,17 @@ func (r *redis) follow(ctx context.Context, s, leader *redisServer) error {
 		if maps.Equal(has, want) {
 			break
 		}
-		if err := change(ctx, s, has, want); err != nil {
+		if err := adjust(ctx, s, has, want); err != nil {
 			return err
 		}
 	}
-	return save(ctx, s)
+	return nil
 }
 
 // rounds end where two versions of Redis spell the same rules differently.
 const rounds = 3
 
-func change(ctx context.Context, s *redisServer, has, want map[string]string) error {
+func adjust(ctx context.Context, s *redisServer, has, want map[string]string) error {
 	for user, rules := range want {
 		if has[user] == rules {
 			continue
@@ -272,7 +274,7 @@ func save(ctx context.Context, s *redisServer) error {
 }
 
 func (r *redis) check(ctx context.Context) error {
-	_, _, err := r.ask(ctx)
+	_, _, _, err := r.ask(ctx)
 	return err
 }
 
