@@ -22,9 +22,9 @@ const sweepFailures = 3
 
 // sweeper looks through one director's instances, slowly and again and again,
 // for what nobody told us. It reports and repairs what is only ours to repair:
-// addresses in records, and claims. It asks for the list of deployments and the
-// plain list of instances, and for nothing while the engine is paused or the
-// breaker of a pool is open.
+// addresses in records, claims, and orphans. It asks for the list of deployments
+// and the plain list of instances, and for nothing while the engine is paused or
+// the breaker of a pool is open.
 type sweeper struct {
 	*leader
 	pools    []string // those on the director
@@ -89,7 +89,14 @@ func (s *sweeper) round(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.slots(ctx, names); err != nil {
+	stones, err := s.Store.Tombstones(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.slots(ctx, names, stones); err != nil {
+		return err
+	}
+	if err := s.orphans(ctx, names, stones); err != nil {
 		return err
 	}
 	s.forget(mine)
@@ -245,12 +252,8 @@ func isStale(i *serviceforge.Instance, b *serviceforge.Binding) bool {
 
 // slots looks for claims whose instance is no more, and gives those back whose
 // deployment is no more either.
-func (s *sweeper) slots(ctx context.Context, deployments []string) error {
+func (s *sweeper) slots(ctx context.Context, deployments []string, stones []store.Tombstone) error {
 	claims, err := s.Store.Claims(ctx)
-	if err != nil {
-		return err
-	}
-	stones, err := s.Store.Tombstones(ctx)
 	if err != nil {
 		return err
 	}

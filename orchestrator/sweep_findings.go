@@ -17,7 +17,11 @@ const (
 	silent     = "service silent"     // the service does not answer us
 	stale      = "bindings stale"     // made before the addresses moved
 	slotUnheld = "slot without owner" // the instance that claims it is no more
+	orphaned   = "orphan"             // what a deleted instance has left
 )
+
+// ofTheDead says that a finding is about an instance that is no more.
+func ofTheDead(f *store.Finding) bool { return f.Kind == slotUnheld || f.Kind == orphaned }
 
 // finding is a kind and what is said of it.
 type finding struct{ kind, says string }
@@ -32,7 +36,7 @@ func (s *sweeper) found(ctx context.Context, i *store.Summary, findings ...findi
 	for _, f := range findings {
 		fresh = append(fresh, store.Finding{Kind: f.kind, Pool: i.Pool, Instance: i.ID, Deployment: i.Deployment, Says: f.says})
 	}
-	s.replace(ctx, func(f *store.Finding) bool { return f.Kind != slotUnheld && f.Instance == i.ID }, fresh)
+	s.replace(ctx, func(f *store.Finding) bool { return !ofTheDead(f) && f.Instance == i.ID }, fresh)
 }
 
 // forget drops findings about instances that are not there any more.
@@ -41,7 +45,7 @@ func (s *sweeper) forget(mine []store.Summary) {
 	for _, i := range mine {
 		there[i.ID] = true
 	}
-	s.known.Findings = slices.DeleteFunc(s.known.Findings, func(f store.Finding) bool { return f.Kind != slotUnheld && !there[f.Instance] })
+	s.known.Findings = slices.DeleteFunc(s.known.Findings, func(f store.Finding) bool { return !ofTheDead(&f) && !there[f.Instance] })
 }
 
 // replace puts fresh findings in the place of old ones, tells what is new in

@@ -2,8 +2,10 @@ package orchestrator_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,6 +33,18 @@ func (h *house) sweeps(want ...string) {
 		}
 		if slices.Sort(got); !slices.Equal(got, want) {
 			return 0, fmt.Errorf("found %q, want %q", got, want)
+		}
+		return 0, nil
+	})
+}
+
+// round waits until a whole round of the sweep has passed.
+func (h *house) round() {
+	h.t.Helper()
+	begun := h.director.count("Deployments")
+	eventually(h.t, func() (int, error) {
+		if n := h.director.count("Deployments") - begun; n < 3 {
+			return 0, fmt.Errorf("%d rounds have begun", n)
 		}
 		return 0, nil
 	})
@@ -119,6 +133,41 @@ func TestASweepFreesSlotsWithoutOwner(t *testing.T) {
 	if h.status("lab").Free != 2 {
 		t.Errorf("%+v", h.status("lab"))
 	}
+}
+
+// What a deleted instance has left, e.g. since a request reached the director
+// late, is deleted again after the grace period, and nothing else is.
+func TestASweepDeletesOrphans(t *testing.T) {
+	h := newHouse(t)
+	var later atomic.Int64
+	h.options.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+	h.options.Sweep = time.Millisecond
+	h.run()
+	d := h.director
+	first, second := h.deleted("late"), h.deleted("never-deployed")
+	h.deleted("foreign")
+	back := h.deleted("back")
+	deletes := d.count("Delete")
+	d.stands("plain-late", fmt.Sprintf("# serviceforge broker=%s instance=late operation=%s\n", h.store.BrokerID(), first), "")
+	d.stands("plain-never-deployed", "", second+".deploy.0")
+	d.stands("plain-foreign", "", "somebody.deploy.0")
+	d.stands("plain-unknown", fmt.Sprintf("# serviceforge broker=%s instance=unknown operation=o\n", h.store.BrokerID()), "")
+	d.stands("plain-back", "", back+".deploy.0")
+	h.until("back", h.create("back").Operation, serviceforge.Failed) // it is not deployed over
+	h.round()
+	if d.count("Delete") != deletes {
+		t.Error("something was deleted within the grace period")
+	}
+	later.Store(int64(orchestrator.DefaultGrace))
+	h.sweeps("orphan late", "orphan never-deployed")
+	h.round()
+	d.mu.Lock()
+	left := slices.Sorted(maps.Keys(d.deployments))
+	d.mu.Unlock()
+	if d.count("Delete") != deletes+2 || fmt.Sprint(left) != "[plain-back plain-foreign plain-unknown]" {
+		t.Errorf("%d deletions, left: %v", d.count("Delete")-deletes, left)
+	}
+	h.sweeps()
 }
 
 // A claim that is somebody's is never given back.
