@@ -176,7 +176,10 @@ func (e *Engine) change(ctx context.Context, c Caller, id string, wish func(*ser
 func (e *Engine) takeOver(i *serviceforge.Instance, c Caller) {
 	before := i.Operation
 	i.Operation = e.newOperation(serviceforge.Deprovision, c)
-	if before.Kind != serviceforge.Deprovision && before.State != serviceforge.Succeeded {
+	switch {
+	case before.Kind == serviceforge.Deprovision:
+		i.Operation.Superseded = before.Superseded
+	case before.State != serviceforge.Succeeded:
 		i.Operation.Superseded = before.Intent
 	}
 	i.Operations = append(i.Operations, i.Operation.ID)

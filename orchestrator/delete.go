@@ -167,7 +167,8 @@ const (
 
 // owner looks at the deployment of the instance's name. The stamp in its
 // manifest decides; a deployment that never succeeded has no manifest, then the
-// tasks do (DESIGN §4, "Stamp").
+// tasks do, and without those what the instance had wished to post when the name
+// was free (DESIGN §4, "Stamp").
 func (l *leader) owner(ctx context.Context, d Director, i *serviceforge.Instance) (owner, error) {
 	manifest, err := d.Manifest(ctx, i.Deployment)
 	if serviceforge.CodeOf(err) == serviceforge.NotFound {
@@ -201,7 +202,14 @@ func (l *leader) owner(ctx context.Context, d Director, i *serviceforge.Instance
 	if err != nil {
 		return foreign, err
 	}
-	return tracesOf(tasks, i.Deployment, i.Operations, buried).owner, nil
+	found := tracesOf(tasks, i.Deployment, i.Operations, buried).owner
+	switch {
+	case found != nobody:
+		return found, nil
+	case i.Operation.Superseded.Verb == deploy: // a director may die when it has made the deployment and not yet the task
+		return ours, nil
+	}
+	return foreign, nil
 }
 
 // buried lists the operations of the earlier instances of the same id.

@@ -23,6 +23,7 @@ type scripted struct {
 	tasks       []orchestrator.Task // by id, from 1
 	hold        bool                // deploy tasks do not end by themselves
 	holdDeletes bool                // nor do those of deletes
+	stillborn   bool                // it dies over each deploy when there is a deployment, but no task
 	dies        bool                // the next deletion is its end: nothing is left, but the task has timed out
 	queue       bool                // tasks that are held wait for a worker of the director
 	outcome     []string            // states of the next deploy tasks; "" or none = done
@@ -94,6 +95,9 @@ func (d *scripted) Deploy(_ context.Context, manifest []byte, contextID string) 
 			d.deployments[name] = &deployment{}
 		}
 		d.deployments[name].posts++
+		if d.stillborn {
+			return lost("Deploy")
+		}
 		d.posted = manifest
 		state := orchestrator.TaskDone
 		if len(d.outcome) > 0 {

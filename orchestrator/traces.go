@@ -5,7 +5,7 @@ import "strings"
 // traces are what the tasks of a deployment tell about where it comes from.
 // They decide where there is no manifest, which would carry a stamp.
 type traces struct {
-	owner   owner
+	owner   owner // nobody = no task tells
 	newest  int // the newest task that deployed or deleted it; 0 = none is known
 	running int // one of them that has not ended; 0 = none
 }
@@ -17,7 +17,7 @@ type traces struct {
 // did so there was no deployment of that name, whatever became of the earlier
 // one's deletion. Tasks of other kinds say nothing.
 func tracesOf(tasks []Task, deployment string, operations, buried []string) traces {
-	found := traces{owner: foreign}
+	var found traces
 	alien := false
 	for n := range tasks {
 		t := &tasks[n]
@@ -35,7 +35,7 @@ func tracesOf(tasks []Task, deployment string, operations, buried []string) trac
 		case postedFor(t, operations):
 			found.owner = ours
 		case postedFor(t, buried):
-			if found.owner == foreign {
+			if found.owner == nobody {
 				found.owner = earlier
 			}
 		case !deletes(t, deployment):

@@ -68,6 +68,20 @@ func verbs() []verb {
 			},
 			begin: func(h *house) orchestrator.Accepted { return h.remove("a") }, points: 6,
 		},
+		{
+			name: "deprovision of a deployment without a task", // a real director makes the row first, too
+			prepare: func(h *house) {
+				h.director.stillborn = true
+				h.create("a")
+				eventually(h.t, func() (int, error) {
+					if h.director.count("Deploy") == 0 {
+						return 0, errors.New("nothing was posted yet")
+					}
+					return 0, nil
+				})
+			},
+			begin: func(h *house) orchestrator.Accepted { return h.remove("a") }, points: 6,
+		},
 		{name: "deprovision", prepare: created, begin: func(h *house) orchestrator.Accepted { return h.remove("a") }, points: 6},
 		{
 			name: "repair of a failed create",

@@ -3,8 +3,8 @@
 package crash_test
 
 import (
-	"bytes"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -145,7 +145,6 @@ func rounds(t *testing.T) int {
 // again, while instances are created and deleted.
 func TestKillEverythingAtRandom(t *testing.T) {
 	dev := spec.StartDev(t, spec.Self(t), "127.241.0.0/24")
-	t.Cleanup(func() { tellTasks(t, dev) })
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -155,7 +154,7 @@ func TestKillEverythingAtRandom(t *testing.T) {
 	for range rounds(t) {
 		for range 2 {
 			id := fmt.Sprint("i", random.IntN(slots))
-			operation, wants := change(dev, id, present[id])
+			operation, wants := change(t, dev, id, present[id])
 			if operation != "" {
 				operations[id], present[id] = operation, wants
 			}
@@ -186,34 +185,43 @@ func TestKillEverythingAtRandom(t *testing.T) {
 	}
 }
 
-// tellTasks logs the director's last tasks and what the program said, of a spec
-// that failed.
-func tellTasks(t *testing.T, dev *spec.Dev) {
-	if !t.Failed() {
-		return
+// tell logs what is known of an instance: what the engine did, and the tasks of
+// the director that are about it.
+func tell(t *testing.T, dev *spec.Dev, id string) {
+	t.Helper()
+	for _, command := range []string{"explain", "history"} {
+		out, errs, _ := dev.Account.Run(t, command, id, "--state", dev.State)
+		t.Log(out, errs)
 	}
-	folder := filepath.Join(dev.State, "bosh", "tasks")
+	folder := filepath.Join(dev.State, "bosh", "director", "tasks")
 	entries, err := os.ReadDir(folder)
 	if err != nil {
-		t.Log(err)
+		t.Fatal(err)
 	}
-	var ids []int
+	tasks := map[int]string{}
 	for _, e := range entries {
-		if id, err := strconv.Atoi(e.Name()); err == nil {
-			ids = append(ids, id)
+		content, err := os.ReadFile(filepath.Join(folder, e.Name(), "task.json"))
+		if number, wrong := strconv.Atoi(e.Name()); err == nil && wrong == nil && strings.Contains(string(content), "etcd-"+id) {
+			tasks[number] = string(content)
 		}
 	}
-	slices.Sort(ids)
-	for _, id := range ids[max(0, len(ids)-100):] {
-		content, err := os.ReadFile(filepath.Join(folder, strconv.Itoa(id), "task.json"))
-		t.Logf("%s %v", bytes.TrimSpace(content), err)
+	numbers := slices.Sorted(maps.Keys(tasks))
+	for _, number := range numbers[max(0, len(numbers)-30):] {
+		t.Log(tasks[number])
 	}
 	t.Log(dev.Output())
 }
 
-// change asks for the opposite of what is there; "" = the broker refused, e.g.
-// since the last operation is under way.
-func change(dev *spec.Dev, id string, present bool) (operation string, wants bool) {
+// change asks for the opposite of what is there; "" = the broker refused, since
+// the last operation is under way. None may have failed.
+func change(t *testing.T, dev *spec.Dev, id string, present bool) (operation string, wants bool) {
+	t.Helper()
+	var last struct{ State, Description string }
+	dev.Call(http.MethodGet, "/v2/service_instances/"+id+"/last_operation", nil, &last)
+	if last.State == "failed" {
+		tell(t, dev, id)
+		t.Fatalf("%s failed: %s", id, last.Description)
+	}
 	method, body := http.MethodPut, any(map[string]any{
 		"service_id": spec.Service, "plan_id": spec.OneServer, "organization_guid": "o", "space_guid": "s"})
 	if present {
