@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/fstest"
@@ -149,6 +151,28 @@ func (h *house) sell(files fs.FS, versions map[string]string) {
 	offered, err := catalog.New(release.Offerings())
 	must(h.t, err)
 	h.options.Shelf = shelf.Fixed(offered, shelf.Edition{Release: release, Versions: versions})
+}
+
+// newer is a version of plain that gave a plan up.
+var newer = func() fstest.MapFS {
+	files := maps.Clone(plain)
+	text := strings.NewReplacer(`version: "1.0.0"`, `version: "2.0.0"`, "version: 1.0.0", "version: 2.0.0", "update_to: [large, huge]", "update_to: [large]").
+		Replace(string(plain["service.yml"].Data))
+	text = text[:strings.Index(text, "  - {id: huge")]
+	files["service.yml"] = &fstest.MapFile{Data: []byte(text)}
+	return files
+}()
+
+// sellBoth offers a version, beside an older one that instances may be made with.
+func (h *house) sellBoth(older, newer fs.FS) {
+	h.t.Helper()
+	before, err := releases.Load(older)
+	must(h.t, err)
+	now, err := releases.Load(newer)
+	must(h.t, err)
+	offered, err := catalog.New(now.Offerings())
+	must(h.t, err)
+	h.options.Shelf = shelf.Fixed(offered, shelf.Edition{Release: before}, shelf.Edition{Release: now})
 }
 
 // run starts an engine on the store, as a new process would; the result ends it.

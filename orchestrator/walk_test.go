@@ -134,6 +134,19 @@ func verbs() []verb {
 			},
 		},
 		{
+			name: "upgrade",
+			prepare: func(h *house) {
+				created(h)
+				h.sellBoth(plain, newer)
+				h.Engine = orchestrator.New(h.options)
+			},
+			begin:  func(h *house) orchestrator.Accepted { return h.change("a", func(r *orchestrator.UpdateRequest) { r.Upgrade = true }) },
+			points: 8, posts: 2, holds: "plan",
+			right: func(i serviceforge.Instance) bool {
+				return i.State == serviceforge.Running && i.Release == "plain/2.0.0" && i.Maintenance == "2.0.0"
+			},
+		},
+		{
 			name: "reset", prepare: created, // what stood there is deleted, so that one post counts
 			begin: func(h *house) orchestrator.Accepted { return h.reset("a") }, points: 12, posts: 1, holds: "plan",
 			right: func(i serviceforge.Instance) bool {

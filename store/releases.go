@@ -264,6 +264,9 @@ func (s *Store) CleanRelease(ctx context.Context, r *Release) error {
 	for _, v := range r.Versions {
 		kept = append(kept, releaseFolder(r.Name, v.Version, v.Digest))
 	}
+	if v := r.Installing; v != nil { // its files may be on the way
+		kept = append(kept, releaseFolder(r.Name, v.Version, v.Digest))
+	}
 	answer, err := s.get(ctx, place, clientv3.WithPrefix(), clientv3.WithKeysOnly())
 	if err != nil {
 		return err

@@ -28,6 +28,9 @@ func (in *Installer) Uninstall(ctx context.Context, actor, ref string) error {
 		}
 	}
 	if len(versions) == 0 {
+		if err := in.Store.CleanRelease(ctx, record); err != nil { // what one that was cut off left
+			return err
+		}
 		return in.notInstalled(ref)
 	}
 	var refs []string
