@@ -166,8 +166,11 @@ func (s *trying) unbind(ctx context.Context, p tried, credentials, others json.R
 	if err := s.client.Unbind(ctx, trialInstance, trialApp); err != nil {
 		return "", err
 	}
-	said := "credentials are the same for all bindings: nothing to revoke"
-	if !bytes.Equal(credentials, others) && len(s.tests.names) > 0 {
+	said := "the release has no tests: whether credentials are refused was not tried"
+	switch {
+	case bytes.Equal(credentials, others):
+		said = "credentials are the same for all bindings: nothing to revoke"
+	case len(s.tests.names) > 0:
 		if _, err := s.use(ctx, p, credentials); err == nil {
 			return "", serviceforge.Errorf(serviceforge.Unprocessable, "the credentials of an unbound app still work")
 		} else if ctx.Err() != nil {

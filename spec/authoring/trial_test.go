@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/serviceforge/serviceforge/spec"
+	"github.com/serviceforge/serviceforge/spec/need"
 )
 
 // scratch is a TMPDIR of which nothing may be left when a test of a release is over.
@@ -131,4 +132,25 @@ func TestAnAuthorsTestIsKept(t *testing.T) {
 		t.Errorf("exit code %d\n%s", code, running.Output())
 	}
 	empty()
+}
+
+// TestOurServicesTests runs the tests of the service releases that take their
+// server from this machine: bindings are revoked by their drivers.
+func TestOurServicesTests(t *testing.T) {
+	for name, programs := range map[string]map[string]string{
+		"redis":      {"/usr/bin/redis-server": "redis-server", "/usr/bin/redis-cli": "redis-tools"},
+		"postgresql": {"/usr/lib/postgresql/*/bin/postgres": "postgresql", "/usr/bin/psql": "postgresql-client"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for program, debian := range programs {
+				need.Program(t, program, debian)
+			}
+			empty := scratch(t)
+			out := succeeds(t, spec.Self(t), "test", filepath.Join("..", "..", "releases", name))
+			if strings.Count(out, "1 of test/ passed") != 2 || !strings.Contains(out, "its credentials are refused, those of another app are not") {
+				t.Error(out)
+			}
+			empty()
+		})
+	}
 }
