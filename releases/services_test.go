@@ -19,6 +19,8 @@ var services = map[string]string{
 		"server":{"certificate":"SERVER-CERTIFICATE","private_key":"SERVER-KEY"}}`,
 	"postgresql": `{"admin_password":"ADMIN-PASSWORD","replication_password":"REPLICATION-PASSWORD",
 		"ca":{"certificate":"CA-CERTIFICATE","private_key":"CA-KEY"},"server":{"certificate":"SERVER-CERTIFICATE","private_key":"SERVER-KEY"}}`,
+	"rabbitmq": `{"admin_password":"ADMIN-PASSWORD","cookie":"COOKIE","ca":{"certificate":"CA-CERTIFICATE","private_key":"CA-KEY"},
+		"server":{"certificate":"SERVER-CERTIFICATE","private_key":"SERVER-KEY"}}`,
 	"cassandra": `{"cassandra_password":"CASSANDRA-PASSWORD","keystore_password":"KEYSTORE-PASSWORD"}`,
 }
 
@@ -102,6 +104,7 @@ func TestServicesTellTheirServers(t *testing.T) {
 		{"redis", "3-servers", `"hosts":["127.0.1.2","127.0.1.3","127.0.1.4"]`, map[string][]string{"leader": {"127.0.1.2"}, "replica": {"127.0.1.3", "127.0.1.4"}}},
 		{"postgresql", "1-server", `"standbys":[]`, map[string][]string{"primary": {"127.0.1.2"}}},
 		{"postgresql", "2-servers", `"hosts":["127.0.1.2","127.0.1.3"]`, map[string][]string{"primary": {"127.0.1.2"}, "standby": {"127.0.1.3"}}},
+		{"rabbitmq", "3-servers", `"hosts":["127.0.1.2","127.0.1.3"]`, map[string][]string{"rabbitmq": {"127.0.1.2", "127.0.1.3"}}},
 		{"cassandra", "3-servers", `"hosts":["127.0.1.2","127.0.1.3"]`, map[string][]string{"seeds": {"127.0.1.2", "127.0.1.3"}}},
 	} {
 		r := load(t, os.DirFS(test.folder))

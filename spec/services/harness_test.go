@@ -59,14 +59,6 @@ func offer(t *testing.T, a spec.Account, network, folder, server string) *servic
 	return s
 }
 
-// needs skips where the machine lacks a program, or any that fits a pattern.
-func needs(t *testing.T, program, debian string) {
-	t.Helper()
-	if found, _ := filepath.Glob(program); len(found) == 0 {
-		spec.Skip(t, "there is no "+program+": apt-get install "+debian)
-	}
-}
-
 // release is the folder of a service release of this repository.
 func release(t *testing.T, name string) string {
 	t.Helper()
@@ -209,15 +201,29 @@ func namespace(pid int) string {
 // killAll kills every server, and waits until others are there.
 func (s *service) killAll() {
 	s.t.Helper()
+	s.kill("")
+}
+
+// kill kills the servers whose command line holds a mark, and waits until as
+// many others are there.
+func (s *service) kill(mark string) {
+	s.t.Helper()
 	before := s.servers()
-	for _, pid := range before {
+	killed := slices.DeleteFunc(slices.Clone(before), func(pid int) bool {
+		command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		return !strings.Contains(string(command), mark)
+	})
+	if len(killed) == 0 {
+		s.t.Fatalf("none of the servers %v is %q", before, mark)
+	}
+	for _, pid := range killed {
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 			s.t.Fatal(err)
 		}
 	}
 	spec.Eventually(s.t, "killed servers are started again", func() error {
 		now := s.servers()
-		if len(now) < len(before) || slices.ContainsFunc(now, func(pid int) bool { return slices.Contains(before, pid) }) {
+		if len(now) < len(before) || slices.ContainsFunc(now, func(pid int) bool { return slices.Contains(killed, pid) }) {
 			return fmt.Errorf("before %v, now %v", before, now)
 		}
 		return nil
@@ -250,4 +256,14 @@ func (s *service) nothingIsLeft() {
 		}
 		return errors.Join(left...)
 	})
+}
+
+// settings reads lines of "name = value".
+func settings(text []byte) map[string]string {
+	all := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(line, "=")
+		all[strings.TrimSpace(name)] = strings.TrimSpace(value)
+	}
+	return all
 }

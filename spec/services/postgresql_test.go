@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/serviceforge/serviceforge/spec"
+	"github.com/serviceforge/serviceforge/spec/need"
 )
 
 const postgresProgram = "/usr/lib/postgresql/*/bin/postgres"
@@ -84,7 +85,7 @@ func (c postgresqlCredentials) tells(t *testing.T, uri, query, want string) {
 // A postgresql with each plan, and what becomes of the smallest.
 func TestPostgresql(t *testing.T) {
 	t.Parallel()
-	needs(t, postgresProgram, "postgresql")
+	need.Program(t, postgresProgram, "postgresql")
 	s := offer(t, spec.Self(t), "127.218.0.0/24", release(t, "postgresql"), "postgres")
 	operations := map[string]string{}
 	for plan := range s.plans {
@@ -232,7 +233,7 @@ func (s *service) postgresqlGrowth() {
 
 func TestPostgresqlOfAnOrdinaryUser(t *testing.T) {
 	t.Parallel()
-	needs(t, postgresProgram, "postgresql")
+	need.Program(t, postgresProgram, "postgresql")
 	account := spec.Ordinary(t)
 	folder := filepath.Join(spec.Folder(t), "postgresql") // the repository may be in nobody else's reach
 	copyRelease(t, "postgresql", folder)

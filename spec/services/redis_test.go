@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/serviceforge/serviceforge/spec"
+	"github.com/serviceforge/serviceforge/spec/need"
 )
 
 // redisCredentials are those of a binding.
@@ -82,7 +83,7 @@ func (s *service) config(c redisCredentials, key string) string {
 // A redis with each plan, and what becomes of the smallest.
 func TestRedis(t *testing.T) {
 	t.Parallel()
-	needs(t, "/usr/bin/redis-server", "redis-server")
+	need.Program(t, "/usr/bin/redis-server", "redis-server")
 	s := offer(t, spec.Self(t), "127.221.0.0/24", release(t, "redis"), "redis-server")
 	operations := map[string]string{}
 	for plan := range s.plans {
@@ -216,7 +217,7 @@ func (s *service) redisGrowth() {
 
 func TestRedisOfAnOrdinaryUser(t *testing.T) {
 	t.Parallel()
-	needs(t, "/usr/bin/redis-server", "redis-server")
+	need.Program(t, "/usr/bin/redis-server", "redis-server")
 	account := spec.Ordinary(t)
 	folder := filepath.Join(spec.Folder(t), "redis") // the repository may be in nobody else's reach
 	copyRelease(t, "redis", folder)
