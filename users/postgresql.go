@@ -98,7 +98,8 @@ func toPostgresql(c *pgconn.Config, s Service, endpoint string) error {
 	c.Host, c.Port, c.Database = u.Hostname(), port, s.Database
 	c.User, c.Password = s.Admin.Username, s.Admin.Password.Reveal()
 	c.Fallbacks, c.ConnectTimeout = nil, dialFor
-	c.RuntimeParams = map[string]string{"application_name": "serviceforge"}
+	// Whatever the service allows its users, ctx limits us.
+	c.RuntimeParams = map[string]string{"application_name": "serviceforge", "statement_timeout": "0", "lock_timeout": "0"}
 	c.RequireAuth = "scram-sha-256" // whatever else a server asks for proves nothing of it
 	if s.CA == "" {
 		return nil

@@ -171,6 +171,19 @@ func TestPostgresqlRevokeIsNotHeldUp(t *testing.T) {
 	}
 }
 
+func TestPostgresqlOfShortPatience(t *testing.T) {
+	server := servers.StartPostgresql(t, servers.PostgresqlOptions{})
+	server.Exec(t, "postgres", server.Administrator(), "ALTER SYSTEM SET statement_timeout = 1", "SELECT pg_reload_conf()")
+	d, ctx, u := drivers(t), limited(t), users.NewUser()
+	for range 10 {
+		for _, err := range []error{d.Create(ctx, server.Service, u), d.Revoke(ctx, server.Service, u.Name)} {
+			if err != nil {
+				t.Fatal(serviceforge.DetailOf(err))
+			}
+		}
+	}
+}
+
 func TestPostgresqlStandby(t *testing.T) {
 	primary := servers.StartPostgresql(t, servers.PostgresqlOptions{})
 	standby := servers.StartPostgresql(t, servers.PostgresqlOptions{Of: primary})

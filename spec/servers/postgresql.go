@@ -47,7 +47,7 @@ func StartPostgresql(t testing.TB, o PostgresqlOptions) *Postgresql {
 	p.Service = users.Service{Driver: "postgresql", Endpoints: []string{"postgresql://" + p.Address}, Database: Database,
 		Admin: users.Admin{Username: "admin", Password: secret(AdminPassword)}}
 	_, port, _ := net.SplitHostPort(p.Address)
-	p.args = []string{"-D", p.data(), "-p", port, "-h", "127.0.0.1", "-k", "", "-c", "fsync=off", "-c", "max_prepared_transactions=1"}
+	p.args = []string{"-D", p.data(), "-p", port, "-h", "127.0.0.1", "-k", "", "-c", "fsync=off"}
 	if o.Authority != nil {
 		p.Service.CA = o.Authority.PEM
 		p.args = append(p.args, "-c", "ssl=on", "-c", "ssl_cert_file="+p.put(t, "cert.pem", read(t, o.Authority.Cert)),
