@@ -91,7 +91,7 @@ func TestErrandsOfAService(t *testing.T) {
 	if out, errs, code := account.Run(t, "validate", dir); code != 0 {
 		t.Fatal(out, errs)
 	}
-	dev := spec.StartDev(t, account, "127.231.0.0/24", "--install", dir)
+	dev := spec.StartDev(t, account, "127.223.0.0/24", "--install", dir)
 	defer dev.Stop()
 	run := func(want int, args ...string) string {
 		t.Helper()

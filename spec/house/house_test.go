@@ -25,6 +25,7 @@ var rules = map[string]func(*tree) []string{
 	"tests do not sleep":             sleeping,
 	"no file knows a machine":        machinePaths,
 	"names are in the field's words": vagueNames,
+	"specs share no network":         sharedNetworks,
 }
 
 func TestTheHouse(t *testing.T) {
@@ -177,6 +178,28 @@ func machinePaths(tr *tree) (bad []string) {
 				bad = append(bad, path+":"+strconv.Itoa(n)+": the path of a machine: "+strings.TrimSpace(line))
 			}
 		}
+	}
+	return bad
+}
+
+// sharedNetworks finds parts of 127.0.0.0/8 that two packages' specs give to
+// directors: packages are tested at the same time.
+func sharedNetworks(tr *tree) (bad []string) {
+	network := regexp.MustCompile(`^"127\.\d+\.\d+\.0/24"$`)
+	users := map[string]string{}
+	for _, file := range tr.code {
+		ast.Inspect(file.ast, func(n ast.Node) bool {
+			text, ok := n.(*ast.BasicLit)
+			if !ok || !strings.HasPrefix(file.folder(), "spec/") || !network.MatchString(text.Value) {
+				return true
+			}
+			if first, taken := users[text.Value]; taken && first != file.folder() {
+				bad = append(bad, tr.at(n, "%s uses %s too", first, text.Value))
+			} else {
+				users[text.Value] = file.folder()
+			}
+			return true
+		})
 	}
 	return bad
 }

@@ -118,7 +118,7 @@ func TestPreparedUsersOutOfReach(t *testing.T) {
 	if out, errs, code := account.Run(t, "validate", dir); code != 0 {
 		t.Fatal(out, errs)
 	}
-	dev := spec.StartDev(t, account, "127.232.0.0/24", "--install", dir, "--pools", pool)
+	dev := spec.StartDev(t, account, "127.224.0.0/24", "--install", dir, "--pools", pool)
 	defer dev.Stop()
 	run := func(want int, args ...string) (out, errs string) {
 		t.Helper()

@@ -84,7 +84,7 @@ func (s *service) config(c redisCredentials, key string) string {
 func TestRedis(t *testing.T) {
 	t.Parallel()
 	need.Program(t, "/usr/bin/redis-server", "redis-server")
-	s := offer(t, spec.Self(t), "127.221.0.0/24", release(t, "redis"), "redis-server")
+	s := offer(t, spec.Self(t), "127.216.0.0/24", release(t, "redis"), "redis-server")
 	operations := map[string]string{}
 	for plan := range s.plans {
 		operations[plan] = s.create("of-"+plan, plan, nil)

@@ -121,7 +121,7 @@ func TestTheProgramWithAUAA(t *testing.T) {
 	self := spec.Self(t)
 	etcd := freeAddress(t)
 	spec.StartProcess(t, self, "etcd:", "etcd", "--state", state, "--etcd-listen", etcd)
-	spec.StartProcess(t, self, "director:", "bosh", "--state", state, "--bosh-listen", "127.0.0.1:0", "--network", "127.238.0.0/24")
+	spec.StartProcess(t, self, "director:", "bosh", "--state", state, "--bosh-listen", "127.0.0.1:0", "--network", "127.225.0.0/24")
 	d := directorOf(t, state)
 	d.upload(etcdRelease(t, self))
 	server := uaa.Start(t, 6*time.Second, nil, map[string]uaa.Client{"forge": {Secret: "hush-hush", Scopes: []string{"bosh.teams.forge.admin"}}})

@@ -131,7 +131,7 @@ func TestAClusterGrows(t *testing.T) {
 
 // What an app team asks for reaches the processes, and nothing else moves.
 func TestParametersReachTheProcesses(t *testing.T) {
-	dev := spec.StartDev(t, spec.Self(t), "127.228.0.0/24")
+	dev := spec.StartDev(t, spec.Self(t), "127.226.0.0/24")
 	dev.Await("grow", dev.Create("grow", spec.OneServer))
 	app := bind(t, dev, "app", spec.OneServer)
 	client := app.connect(t, app.Hosts...)
