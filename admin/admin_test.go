@@ -89,10 +89,11 @@ func TestLifeOfAnInstance(t *testing.T) {
 	if err != nil || len(all) != 1 || all[0].ID != id || all[0].State != serviceforge.Running || all[0].Service != "etcd-dedicated" {
 		t.Errorf("instances: %+v %v", all, err)
 	}
-	if err := s.client.Unbind(ctx, id, "b/1"); err != nil {
+	if unbound, err := s.client.Unbind(ctx, id, "b/1"); err != nil || unbound.UserStays {
 		t.Errorf("unbind: %v", err)
 	}
-	wantCode(t, s.client.Unbind(ctx, id, "b/1"), serviceforge.Gone)
+	_, err = s.client.Unbind(ctx, id, "b/1")
+	wantCode(t, err, serviceforge.Gone)
 
 	end, err := s.client.Delete(ctx, id)
 	if err != nil || end.Done {

@@ -83,6 +83,6 @@ func (a *API) deleteBinding(q *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = a.engine.Unbind(q.Context(), orchestrator.UnbindRequest{Caller: q.caller, InstanceID: instanceID, BindingID: bindingID})
-	return struct{}{}, err
+	unbound, err := a.engine.Unbind(q.Context(), orchestrator.UnbindRequest{Caller: q.caller, InstanceID: instanceID, BindingID: bindingID})
+	return Unbound{UserStays: unbound.UserStays}, err
 }

@@ -118,9 +118,8 @@ func (c *Client) Binding(ctx context.Context, instanceID, bindingID string) (Bin
 }
 
 // Unbind revokes credentials. Errors: Gone.
-func (c *Client) Unbind(ctx context.Context, instanceID, bindingID string) error {
-	_, err := send[struct{}](ctx, c, http.MethodDelete, bindingPath(instanceID, bindingID), nil)
-	return err
+func (c *Client) Unbind(ctx context.Context, instanceID, bindingID string) (Unbound, error) {
+	return send[Unbound](ctx, c, http.MethodDelete, bindingPath(instanceID, bindingID), nil)
 }
 
 func bindingPath(instanceID, bindingID string) string {

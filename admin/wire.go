@@ -97,6 +97,13 @@ type BindingOrder struct {
 	Parameters json.RawMessage `json:"parameters,omitempty"`
 }
 
+// Unbound is what came of the end of a binding.
+type Unbound struct {
+	// UserStays: the service did not answer, or its users go with an update: the
+	// user is revoked later.
+	UserStays bool `json:"user_stays,omitempty"`
+}
+
 // Binding is a binding with its credentials.
 type Binding struct {
 	ID          string          `json:"id"`

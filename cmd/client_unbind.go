@@ -23,13 +23,18 @@ func newUnbindCommand(env *clientEnv) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := client.Unbind(command.Context(), args[0], args[1]); err != nil {
+		unbound, err := client.Unbind(command.Context(), args[0], args[1])
+		if err != nil {
 			return connection.explain(client, err)
 		}
 		if asJSON {
-			return writeJSON(command.OutOrStdout(), struct{}{})
+			return writeJSON(command.OutOrStdout(), unbound)
 		}
-		_, err = fmt.Fprintf(command.OutOrStdout(), "%s is revoked\n", printable(args[1]))
+		says := "%s is revoked\n"
+		if unbound.UserStays {
+			says = "%s is unbound; its user goes when the service answers, or with the update that replaces it\n"
+		}
+		_, err = fmt.Fprintf(command.OutOrStdout(), says, printable(args[1]))
 		return err
 	}
 	return command

@@ -163,11 +163,14 @@ func (s *trying) update(ctx context.Context, p tried) (string, error) {
 // unbind ends one of two bindings. Where each has credentials of its own, those
 // of the first must be refused from now on, and the others be as good as before.
 func (s *trying) unbind(ctx context.Context, p tried, credentials, others json.RawMessage) (string, error) {
-	if err := s.client.Unbind(ctx, trialInstance, trialApp); err != nil {
+	unbound, err := s.client.Unbind(ctx, trialInstance, trialApp)
+	if err != nil {
 		return "", err
 	}
 	said := "the release has no tests: whether credentials are refused was not tried"
 	switch {
+	case unbound.UserStays:
+		said = "its user goes later, with an update or when the service answers: not looked at"
 	case bytes.Equal(credentials, others):
 		said = "credentials are the same for all bindings: nothing to revoke"
 	case len(s.tests.names) > 0:
@@ -181,7 +184,8 @@ func (s *trying) unbind(ctx context.Context, p tried, credentials, others json.R
 		}
 		said = "its credentials are refused, those of another app are not"
 	}
-	return said, s.client.Unbind(ctx, trialInstance, trialOther)
+	_, err = s.client.Unbind(ctx, trialInstance, trialOther)
+	return said, err
 }
 
 func (s *trying) remove(ctx context.Context) (string, error) {

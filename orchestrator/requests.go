@@ -90,6 +90,7 @@ type UnbindRequest struct {
 // Unbound is the answer to an unbind.
 type Unbound struct {
 	Done      bool   // the binding is gone
+	UserStays bool   // but its user is still there: it is revoked later
 	Operation string // else: what ends it, the same for every repetition
 }
 

@@ -35,10 +35,11 @@ func (e *Engine) unbind(ctx context.Context, r UnbindRequest) (Unbound, error) {
 		}
 		err = e.revoke(ctx, &i, &b)
 		e.end(&b, serviceforge.Succeeded)
-		write := e.gone(&i, &b, err == nil)
+		stays := err != nil
+		write := e.gone(&i, &b, !stays)
 		ctx = context.WithoutCancel(ctx)
 		err = e.finish(ctx, &b, func() error { return e.Store.DeleteBinding(ctx, &b, write) })
-		return Unbound{Done: err == nil}, err
+		return Unbound{Done: err == nil, UserStays: stays}, err
 	}
 }
 

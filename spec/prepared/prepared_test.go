@@ -148,5 +148,8 @@ func TestPreparedUsersOutOfReach(t *testing.T) {
 	if _, refused := run(1, "create-service", "etcd-dedicated", "1-server", "etcd"); !strings.Contains(refused, "none of its pools is reachable from the broker") {
 		t.Errorf("told: %s", refused)
 	}
+	if said, _ := run(0, "unbind", "kv", "second"); !strings.Contains(said, "second is unbound; its user goes") { // the CLI does not wait
+		t.Errorf("told: %s", said)
+	}
 	run(0, "delete-service", "-f", "kv")
 }
