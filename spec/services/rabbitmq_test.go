@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -165,7 +166,7 @@ var quorum = amqp091.Table{"x-queue-type": "quorum"}
 func TestRabbitMQ(t *testing.T) {
 	t.Parallel()
 	need.Program(t, "/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server")
-	s := offer(t, spec.Self(t), "127.218.0.0/24", release(t, "rabbitmq"), "beam.smp")
+	s := offer(t, spec.Self(t), "127.216.0.0/24", release(t, "rabbitmq"), "beam.smp")
 	s.Await("cluster", s.create("cluster", "3-servers", nil))
 	var c rabbitCredentials
 	s.bind("cluster", "3-servers", "app", &c)
@@ -228,4 +229,20 @@ func (s *service) rabbitGrowth() {
 		t.Error("a connection is open after unbind")
 	}
 	before.has(t, before.Host, "old", "of before")
+}
+
+func TestRabbitMQOfAnOrdinaryUser(t *testing.T) {
+	t.Parallel()
+	need.Program(t, "/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server")
+	account, folder := spec.Ordinary(t), filepath.Join(spec.Folder(t), "rabbitmq")
+	copyRelease(t, "rabbitmq", folder) // the repository may be in nobody else's reach
+	s := offer(t, account, "127.215.0.0/24", folder, "beam.smp")
+	s.Await("i", s.create("i", "1-server", nil))
+	var c rabbitCredentials
+	s.bind("i", "1-server", "app", &c)
+	c.sends(t, c.Host, "q", "hello", nil)
+	s.killAll()
+	c.has(t, c.Host, "q", "hello")
+	s.Await("i", s.remove("i", "1-server"))
+	s.nothingIsLeft()
 }
