@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -63,26 +64,42 @@ func installFrom(ctx context.Context, client *admin.Client, from string, shown *
 		return admin.Installed{}, err
 	}
 	defer func() { _ = packed.Close() }()
-	body := &sending{Reader: packed, size: max(size, 1), show: func(percent int) {
-		shown.show(admin.Progress{Description: "sending " + from + " to the broker", Percent: percent})
-	}}
-	return client.Install(ctx, body, size, func(s admin.InstallStep) {
-		shown.show(admin.Progress{Description: s.Says, Percent: s.Percent})
-	})
+	s := &sending{Reader: packed, from: from, size: size, shown: shown}
+	return client.Install(ctx, s, size, s.step)
 }
 
-// sending tells how far a file is read.
+// sending tells how far a file is sent, until the broker tells of its own steps.
 type sending struct {
 	io.Reader
-	read, size int64
-	show       func(percent int)
+	from       string
+	read, size int64 // size is below 1 where it is not known
+
+	mu       sync.Mutex // the file is read beside the answer
+	shown    *progress
+	answered bool
 }
 
+// Read reads on, for the request.
 func (s *sending) Read(p []byte) (int, error) {
 	n, err := s.Reader.Read(p)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.read += int64(n)
-	s.show(int(100 * s.read / s.size))
+	if n > 0 && !s.answered {
+		percent := 0
+		if s.size > 0 {
+			percent = int(100 * s.read / s.size)
+		}
+		s.shown.show(admin.Progress{Description: "sending " + s.from + " to the broker", Percent: percent})
+	}
 	return n, err
+}
+
+func (s *sending) step(step admin.InstallStep) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answered = true
+	s.shown.show(admin.Progress{Description: step.Says, Percent: step.Percent})
 }
 
 // openPacked opens a packed service release: a file, what is at a URL, or a

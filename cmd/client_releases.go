@@ -135,7 +135,8 @@ func syncPool(ctx context.Context, client *admin.Client, pool string, from []str
 		if err != nil {
 			return all, err
 		}
-		done, err := client.Sync(ctx, pool, packed, size, step)
+		s := &sending{Reader: packed, from: name, size: size, shown: shown}
+		done, err := client.Sync(ctx, pool, s, size, s.step)
 		_ = packed.Close()
 		if err != nil {
 			return all, err

@@ -212,7 +212,7 @@ func (d *scripted) Task(ctx context.Context, id int, wait time.Duration) (t orch
 		}
 		return nil
 	}
-	if err = d.call("Task", read); err == nil && running(t) {
+	if err = d.call("Task", read); err == nil && running(t) && !d.uploads.impatient {
 		hold(ctx, changed, wait)
 		d.mu.Lock()
 		defer d.mu.Unlock()

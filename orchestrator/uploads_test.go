@@ -3,6 +3,7 @@ package orchestrator_test
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator"
@@ -15,6 +16,10 @@ type uploads struct {
 	sent  []string                     // "name/version", "stemcell os/version", in order
 	// hidden says that we do not see the tasks of our uploads, as a team's client.
 	hidden bool
+	// slow uploads end after a while; an impatient director answers at once, as
+	// real ones do.
+	slow      time.Duration
+	impatient bool
 }
 
 func (d *scripted) Parts(_ context.Context, name, version string) (parts map[string]string, err error) {
@@ -64,12 +69,24 @@ func (d *scripted) UploadRelease(_ context.Context, t orchestrator.Tarball) (tas
 		}
 		d.uploads.sent = append(d.uploads.sent, ref)
 		task = d.task(orchestrator.Task{State: orchestrator.TaskDone, Description: "create release", Result: "Created release '" + ref + "'"})
+		if d.uploads.slow > 0 {
+			d.tasks[task-1].State = orchestrator.TaskProcessing
+			time.AfterFunc(d.uploads.slow, func() { d.uploaded(task) })
+		}
 		if d.uploads.hidden {
 			task = 1 << 20
 		}
 		return nil
 	})
 	return task, err
+}
+
+// uploaded ends the task of an upload.
+func (d *scripted) uploaded(task int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.tasks[task-1].State = orchestrator.TaskDone
+	d.tell()
 }
 
 func (d *scripted) FetchRelease(context.Context, string, string) (task int, err error) {

@@ -115,7 +115,7 @@ func offered(t *testing.T, b *spec.Broker) map[string]string {
 func TestAReleaseFromItsInstallToItsEnd(t *testing.T) {
 	dir := generated(t, "kv")
 	service := filepath.Join(dir, "service.yml")
-	d := spec.StartDev(t, spec.Self(t), "127.225.0.0/24")
+	d := spec.StartDev(t, spec.Self(t), "127.212.0.0/24")
 	c := cli{t, d.CLI}
 	if said := c.does("install", dir); !strings.Contains(said, "kv/1.0.0 is on offer") || !strings.Contains(said, "uploaded kv-service/1.0.0+dev.") {
 		t.Errorf("install says %q", said)
@@ -179,7 +179,7 @@ func TestAReleaseFromItsInstallToItsEnd(t *testing.T) {
 // Archives that are broken, or claim what is another's, change nothing, and the
 // broker keeps serving.
 func TestBrokenArchivesChangeNothing(t *testing.T) {
-	d := spec.StartDev(t, spec.Self(t), "127.226.0.0/24")
+	d := spec.StartDev(t, spec.Self(t), "127.211.0.0/24")
 	c := cli{t, d.CLI}
 	dir := generated(t, "kv")
 	good := filepath.Join(spec.Folder(t), "kv.tgz")
@@ -225,7 +225,7 @@ func TestBrokenArchivesChangeNothing(t *testing.T) {
 // What dev installs at start is installed as by the command.
 func TestDevInstallsAtStart(t *testing.T) {
 	dir := generated(t, "kv")
-	d := spec.StartDev(t, spec.Self(t), "127.227.0.0/24", "--install", dir)
+	d := spec.StartDev(t, spec.Self(t), "127.213.0.0/24", "--install", dir)
 	if _, there := offered(t, &d.Broker)["kv-dedicated"]; !there {
 		t.Error("the release is not on offer")
 	}

@@ -93,7 +93,7 @@ func soon(t *testing.T, b *spec.Broker, name string, want bool) {
 // was killed over an upload has changed nothing, and is done by another.
 func TestAllReplicasSwitch(t *testing.T) {
 	var trap atomic.Pointer[chan struct{}]
-	a, b := replicas(t, "127.224.0.0/24", func(r *http.Request, after bool) bool {
+	a, b := replicas(t, "127.214.0.0/24", func(r *http.Request, after bool) bool {
 		if r.Method != http.MethodPost || r.URL.Path != "/releases" || after {
 			return true
 		}
