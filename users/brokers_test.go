@@ -52,6 +52,7 @@ func twoBrokers(t *testing.T, s users.Service, logins ...func(users.User) error)
 }
 
 func TestRedisOfTwoBrokers(t *testing.T) {
+	t.Parallel()
 	leader := servers.StartRedis(t, servers.RedisOptions{})
 	replica := servers.StartRedis(t, servers.RedisOptions{Of: leader})
 	login := func(at *servers.Redis) func(users.User) error {
@@ -61,6 +62,7 @@ func TestRedisOfTwoBrokers(t *testing.T) {
 }
 
 func TestPostgresqlOfTwoBrokers(t *testing.T) {
+	t.Parallel()
 	server := servers.StartPostgresql(t, servers.PostgresqlOptions{})
 	twoBrokers(t, server.Service, func(u users.User) error { _, err := server.Login(t, u); return err })
 }

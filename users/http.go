@@ -112,32 +112,34 @@ const maxAnswer = 64 << 10 // bytes of an answer that are read
 
 // prove finds out whether this is the instance: it serves nobody without a
 // password, and the administrator with the instance's. The password is sent only
-// to who asked for one, and, where there is a CA, has its certificate.
+// to who asked for one, and, where there is a CA, has its certificate. Other
+// answers say nothing of who it is: RabbitMQ knows none of its paths while it starts.
 func (m *manager) prove(ctx context.Context) error {
 	nobody, err := m.call(ctx, http.MethodGet, m.calls.Check, User{}, false)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if nobody != http.StatusUnauthorized && nobody != http.StatusForbidden {
-		return m.stranger(nobody, "whoever asks without a password")
+	case good(nobody):
+		return fmt.Errorf("%w: %s serves who has no password", ErrForeign, m.endpoint)
+	case !refused(nobody):
+		return fmt.Errorf("%s answers %d to whoever has no password", m.endpoint, nobody)
 	}
 	admin, err := m.call(ctx, http.MethodGet, m.calls.Check, User{}, true)
-	if err == nil && !good(admin) {
-		err = m.stranger(admin, "the administrator")
+	switch {
+	case err != nil:
+		return err
+	case refused(admin):
+		return fmt.Errorf("%w: %s refuses the administrator", ErrForeign, m.endpoint)
+	case !good(admin):
+		return fmt.Errorf("%s answers %d to the administrator", m.endpoint, admin)
 	}
-	return err
+	return nil
 }
 
 func good(status int) bool { return status/100 == 2 }
 
-// stranger makes the error for an answer that the instance would not give; that
-// it is overloaded says nothing of who it is.
-func (m *manager) stranger(status int, whom string) error {
-	err := fmt.Errorf("%s answers %d to %s", m.endpoint, status, whom)
-	if status >= 500 || status == http.StatusTooManyRequests {
-		return err
-	}
-	return fmt.Errorf("%w: %w", ErrForeign, err)
+func refused(status int) bool {
+	return status == http.StatusUnauthorized || status == http.StatusForbidden
 }
 
 func (m *manager) create(ctx context.Context, u User) error {

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/rabbitmq/amqp091-go"
@@ -20,6 +19,7 @@ import (
 
 // TestRabbitMQ: it takes long to start, so one serves for everything.
 func TestRabbitMQ(t *testing.T) {
+	t.Parallel()
 	ours, theirs := servers.NewAuthority(t), servers.NewAuthority(t)
 	server := servers.StartRabbitMQ(t, ours)
 	d, ctx, u, other := drivers(t), limited(t), users.NewUser(), users.NewUser()
@@ -31,7 +31,7 @@ func TestRabbitMQ(t *testing.T) {
 			t.Fatal(serviceforge.DetailOf(err))
 		}
 	}
-	if _, err := server.Login(t, users.User{Name: u.Name, Password: other.Password}); !refused(err) {
+	if _, err := server.Login(t, users.User{Name: u.Name, Password: other.Password}); !accessRefused(err) {
 		t.Errorf("old password: %v", err)
 	}
 	open, err := server.Login(t, u)
@@ -54,7 +54,7 @@ func TestRabbitMQ(t *testing.T) {
 	case <-ctx.Done():
 		t.Error("the revoked user's connection stays open")
 	}
-	if _, err := server.Login(t, u); !refused(err) {
+	if _, err := server.Login(t, u); !accessRefused(err) {
 		t.Errorf("the revoked user logs in: %v", err)
 	}
 	publish(t, ctx, stays)
@@ -71,7 +71,7 @@ func TestRabbitMQ(t *testing.T) {
 	}
 }
 
-func refused(err error) bool {
+func accessRefused(err error) bool {
 	e, ok := errors.AsType[*amqp091.Error](err)
 	return ok && e.Code == amqp091.AccessRefused
 }
@@ -141,34 +141,23 @@ func TestHTTPCallsAreTheReleases(t *testing.T) {
 }
 
 func TestHTTPForeignServersAreFinal(t *testing.T) {
-	var told atomic.Bool
-	for name, answer := range map[string]http.HandlerFunc{
-		"open to anybody": func(http.ResponseWriter, *http.Request) {},
-		"somewhere else":  func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login", http.StatusFound) },
-		"no such path":    http.NotFound,
-	} {
-		told.Store(false)
-		foreign(t, name, managed(t, func(w http.ResponseWriter, r *http.Request) {
-			if _, _, ok := r.BasicAuth(); ok {
-				told.Store(true)
-			}
-			answer(w, r)
-		}))
-		if told.Load() {
-			t.Errorf("%s: it was told the administrator's password", name)
+	foreign(t, "open to anybody", managed(t, func(w http.ResponseWriter, r *http.Request) {
+		if _, _, ok := r.BasicAuth(); ok || r.Method != http.MethodGet {
+			t.Errorf("it was asked to %s, or told the administrator's password", r.Method)
 		}
-	}
+	}))
 	foreign(t, "other password", managed(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }))
-	changed := managed(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet {
-			t.Error("it was changed")
-		}
-	})
-	_ = drivers(t).Create(limited(t), changed, users.NewUser())
 }
 
 func TestHTTPUnavailable(t *testing.T) {
 	overloaded := managed(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+	noPath := managed(t, http.NotFound)
+	elsewhere := managed(t, func(w http.ResponseWriter, r *http.Request) {
+		if _, _, ok := r.BasicAuth(); ok {
+			t.Error("it was told the administrator's password")
+		}
+		http.Redirect(w, r, "/login", http.StatusFound)
+	})
 	refuses := managed(t, func(w http.ResponseWriter, r *http.Request) {
 		_, password, ok := r.BasicAuth()
 		switch {
@@ -184,7 +173,8 @@ func TestHTTPUnavailable(t *testing.T) {
 	nobody.Endpoints, silent.Endpoints = []string{"http://" + servers.FreeAddress(t)}, []string{"http://" + servers.Silent(t)}
 	inPath := nobody
 	inPath.HTTP.Check.Path = "/" + users.PasswordHere
-	for name, s := range map[string]users.Service{"nobody there": nobody, "silent": silent, "overloaded": overloaded, "refuses": refuses, "in the path": inPath} {
+	for name, s := range map[string]users.Service{"nobody there": nobody, "silent": silent, "overloaded": overloaded, "no path": noPath,
+		"elsewhere": elsewhere, "refuses": refuses, "in the path": inPath} {
 		u := users.NewUser()
 		ctx, cancel := context.WithTimeout(limited(t), perCall)
 		err := drivers(t).Create(ctx, s, u)

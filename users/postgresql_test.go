@@ -17,6 +17,7 @@ import (
 )
 
 func TestPostgresqlUserHasTheDatabaseAndNoAdministration(t *testing.T) {
+	t.Parallel()
 	a := servers.NewAuthority(t)
 	for name, o := range map[string]servers.PostgresqlOptions{"TLS": {Authority: &a}, "plain": {}} {
 		server := servers.StartPostgresql(t, o)
@@ -59,6 +60,7 @@ func codeOf(err error) string {
 }
 
 func TestPostgresqlPasswordIsSet(t *testing.T) {
+	t.Parallel()
 	server := servers.StartPostgresql(t, servers.PostgresqlOptions{})
 	d, ctx, first := drivers(t), limited(t), users.NewUser()
 	second := users.User{Name: first.Name, Password: users.NewUser().Password}
@@ -91,6 +93,7 @@ func TestPostgresqlPasswordIsSet(t *testing.T) {
 }
 
 func TestPostgresqlRevokeKeepsTheData(t *testing.T) {
+	t.Parallel()
 	server := servers.StartPostgresql(t, servers.PostgresqlOptions{})
 	d, ctx, u, next := drivers(t), limited(t), users.NewUser(), users.NewUser()
 	if err := d.Create(ctx, server.Service, u); err != nil {
@@ -135,6 +138,7 @@ func TestPostgresqlRevokeKeepsTheData(t *testing.T) {
 
 // TestPostgresqlRevokeIsNotHeldUp: whatever holds up the rest, nobody logs in.
 func TestPostgresqlRevokeIsNotHeldUp(t *testing.T) {
+	t.Parallel()
 	server := servers.StartPostgresql(t, servers.PostgresqlOptions{})
 	d, ctx, u, other := drivers(t), limited(t), users.NewUser(), users.NewUser()
 	for _, user := range []users.User{u, other} {
@@ -172,6 +176,7 @@ func TestPostgresqlRevokeIsNotHeldUp(t *testing.T) {
 }
 
 func TestPostgresqlOfShortPatience(t *testing.T) {
+	t.Parallel()
 	server := servers.StartPostgresql(t, servers.PostgresqlOptions{})
 	server.Exec(t, "postgres", server.Administrator(), "ALTER SYSTEM SET statement_timeout = 1", "SELECT pg_reload_conf()")
 	d, ctx, u := drivers(t), limited(t), users.NewUser()
@@ -185,6 +190,7 @@ func TestPostgresqlOfShortPatience(t *testing.T) {
 }
 
 func TestPostgresqlStandby(t *testing.T) {
+	t.Parallel()
 	primary := servers.StartPostgresql(t, servers.PostgresqlOptions{})
 	standby := servers.StartPostgresql(t, servers.PostgresqlOptions{Of: primary})
 	s := primary.Service
@@ -236,6 +242,7 @@ func eventually[T any](t *testing.T, ctx context.Context, do func() (T, error)) 
 }
 
 func TestPostgresqlForeignServersAreFinal(t *testing.T) {
+	t.Parallel()
 	ours, theirs := servers.NewAuthority(t), servers.NewAuthority(t)
 	right := servers.StartPostgresql(t, servers.PostgresqlOptions{Authority: &ours})
 	other := servers.StartPostgresql(t, servers.PostgresqlOptions{Password: "theirs"})
@@ -261,6 +268,7 @@ func TestPostgresqlForeignServersAreFinal(t *testing.T) {
 }
 
 func TestPostgresqlUnavailable(t *testing.T) {
+	t.Parallel()
 	s := servers.StartPostgresql(t, servers.PostgresqlOptions{}).Service
 	nobody, silent, nowhere := s, s, s
 	nobody.Endpoints, silent.Endpoints = []string{"postgresql://" + servers.FreeAddress(t)}, []string{"postgresql://" + servers.Silent(t)}
@@ -285,6 +293,7 @@ func TestPostgresqlUnavailable(t *testing.T) {
 }
 
 func TestPostgresqlSettings(t *testing.T) {
+	t.Parallel()
 	for endpoint, database := range map[string]string{"http://h:1": "d", "postgresql://h": "d", "postgresql://h:1": "", "postgresql://a:b@h:1": "d"} {
 		s := users.Service{Driver: "postgresql", Endpoints: []string{endpoint}, Database: database,
 			Admin: users.Admin{Username: "admin", Password: serviceforge.NewSecret("x")}}

@@ -14,6 +14,7 @@ import (
 )
 
 func TestRedisUserHasAllKeysAndNoAdministration(t *testing.T) {
+	t.Parallel()
 	a := servers.NewAuthority(t)
 	for name, o := range map[string]servers.RedisOptions{"TLS": {Authority: &a}, "plain": {}} {
 		server := servers.StartRedis(t, o)
@@ -48,6 +49,7 @@ func TestRedisUserHasAllKeysAndNoAdministration(t *testing.T) {
 }
 
 func TestRedisGrant(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t, servers.RedisOptions{})
 	s := server.Service
 	s.Grant = []string{"~app:*", "+@read", "(~shared:* +set)"}
@@ -78,6 +80,7 @@ func TestRedisGrant(t *testing.T) {
 }
 
 func TestRedisPasswordIsSet(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t, servers.RedisOptions{})
 	d, ctx, first := drivers(t), limited(t), users.NewUser()
 	second := users.User{Name: first.Name, Password: users.NewUser().Password}
@@ -97,6 +100,7 @@ func TestRedisPasswordIsSet(t *testing.T) {
 }
 
 func TestRedisRevokeClosesConnections(t *testing.T) {
+	t.Parallel()
 	leader := servers.StartRedis(t, servers.RedisOptions{})
 	replica := servers.StartRedis(t, servers.RedisOptions{Of: leader})
 	s := both(replica, leader)
@@ -150,6 +154,7 @@ func both(servers ...*servers.Redis) users.Service {
 }
 
 func TestRedisReplicaThatWasAway(t *testing.T) {
+	t.Parallel()
 	leader := servers.StartRedis(t, servers.RedisOptions{})
 	replica := servers.StartRedis(t, servers.RedisOptions{Of: leader})
 	s := both(leader, replica)
@@ -199,6 +204,7 @@ func TestRedisReplicaThatWasAway(t *testing.T) {
 }
 
 func TestRedisForeignServersAreFinal(t *testing.T) {
+	t.Parallel()
 	ours, theirs := servers.NewAuthority(t), servers.NewAuthority(t)
 	right := servers.StartRedis(t, servers.RedisOptions{Authority: &ours})
 	plain := servers.StartRedis(t, servers.RedisOptions{})
@@ -240,6 +246,7 @@ func foreign(t *testing.T, name string, s users.Service) {
 }
 
 func TestRedisUnavailable(t *testing.T) {
+	t.Parallel()
 	s := servers.StartRedis(t, servers.RedisOptions{}).Service
 	nobody, silent := s, s
 	nobody.Endpoints, silent.Endpoints = []string{"redis://" + servers.FreeAddress(t)}, []string{"redis://" + servers.Silent(t)}
@@ -260,6 +267,7 @@ func TestRedisUnavailable(t *testing.T) {
 }
 
 func TestRedisSettings(t *testing.T) {
+	t.Parallel()
 	for endpoint, ca := range map[string]string{"http://h:1": "", "redis://h": "", "redis://h:6379": "a CA", "%": ""} {
 		s := users.Service{Driver: "redis", Endpoints: []string{endpoint}, CA: ca,
 			Admin: users.Admin{Username: "admin", Password: serviceforge.NewSecret("x")}}

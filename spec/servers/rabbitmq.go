@@ -3,6 +3,7 @@ package servers
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -91,6 +92,9 @@ func (r *RabbitMQ) Start(t testing.TB) {
 		answer, err := client.Get(r.Service.Endpoints[0] + "/api/whoami")
 		if err == nil {
 			err = answer.Body.Close()
+		}
+		if err == nil && answer.StatusCode != http.StatusUnauthorized {
+			err = errors.New(answer.Status) // its paths come later
 		}
 		return err
 	})
