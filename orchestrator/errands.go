@@ -176,6 +176,7 @@ func (l *leader) awaitErrand(ctx context.Context, i *serviceforge.Instance, p *p
 		return l.errandFailed(ctx, i, e, short, long)
 	}
 	l.Log.Info("an errand succeeded", "instance", i.ID, "operation", i.Operation.ID, "errand", e.Name, "task", task.ID)
+	p.ran(i.ID)
 	told := l.errandTold(i, e, serviceforge.Succeeded, "")
 	i.Operation.Errands.Done++
 	i.Operation.Errands.Failures = 0

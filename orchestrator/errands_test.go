@@ -220,3 +220,25 @@ func TestErrandsCount(t *testing.T) {
 		h.until(all[i].Instance.ID, all[i].Operation, serviceforge.Succeeded)
 	}
 }
+
+// How long errands take is measured: who waits behind one is told about when it
+// is its turn.
+func TestAnErrandIsMeasured(t *testing.T) {
+	h := newHouse(t)
+	director := h.pooled("", "  name: lab\n  max_in_flight: 1\n")["lab"]
+	h.sell(withErrands("  errands: {post_deploy: [{name: smoke}]}\n"), nil)
+	h.Engine = orchestrator.New(h.options)
+	director.errands.hold = true
+	h.run()
+	for _, id := range []string{"a", "b"} {
+		accepted := h.create(id)
+		h.awaitProgress(id, accepted.Operation, "Running the errand smoke")
+		if id == "a" {
+			director.step()
+			h.until(id, accepted.Operation, serviceforge.Succeeded)
+		}
+	}
+	h.says(h.engine(), h.create("c"), func(p orchestrator.Progress) bool {
+		return strings.HasPrefix(p.Description, "Waiting for a worker of the director: 1st of 1 in line, ")
+	})
+}

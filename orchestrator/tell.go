@@ -42,6 +42,16 @@ func (p *poller) learn(id string) {
 	}
 }
 
+// ran notes how long an errand took that succeeded: without it nothing could be
+// foretold while one waits in the line.
+func (p *poller) ran(id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.inFlight[id].verb == errand { // before a delete it has the slot of that
+		p.learn(id)
+	}
+}
+
 // restoreTold takes over what the leader before told of the pools.
 func (l *leader) restoreTold(ctx context.Context) {
 	all, err := l.Store.AllTold(ctx)
