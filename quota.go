@@ -70,6 +70,22 @@ type Limit struct {
 // String returns what ParseLimit takes.
 func (l Limit) String() string { return l.Quota.String() + "=" + strconv.FormatInt(l.Most, 10) }
 
+// UsedUp is the cause of an Exhausted error: what is asked for is more than is
+// left of a limit.
+type UsedUp struct{ Limit }
+
+// Error tells operators which limit it is.
+func (u UsedUp) Error() string { return "quota " + u.String() + " is used up" }
+
+// Refusal tells people; name is theirs for what the limit is for.
+func (u UsedUp) Refusal(name string) error {
+	where := "the " + string(u.Scope) + " " + name
+	if u.Scope == BrokerScope {
+		where = "the broker"
+	}
+	return Wrap(u, Exhausted, "the limit of %d %s for %s is used up: delete a service instance, or ask the operator to raise it", u.Most, u.Resource, where)
+}
+
 var resourceName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 
 // CheckResource tells whether name can name a resource. Errors: Invalid.

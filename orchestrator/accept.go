@@ -3,6 +3,7 @@ package orchestrator
 import (
 	"context"
 	"encoding/json"
+	"errors"
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/catalog"
@@ -35,7 +36,7 @@ func (e *Engine) provision(ctx context.Context, r ProvisionRequest) (Accepted, e
 	case serviceforge.Conflict:
 		return e.repeated(r, wish, &existing)
 	case serviceforge.Exhausted:
-		return e.refuse(ctx, r, wish, err)
+		return e.refuse(ctx, r, wish, e.named(err))
 	default:
 		return Accepted{}, err
 	}
@@ -159,7 +160,7 @@ func (e *Engine) change(ctx context.Context, c Caller, id string, wish func(*ser
 		}
 		settled, err := wish(&i)
 		if err == nil && !settled {
-			err = e.Store.PutInstance(ctx, &i, 0)
+			err = e.named(e.Store.PutInstance(ctx, &i, 0))
 			if serviceforge.CodeOf(err) == serviceforge.Conflict {
 				continue
 			}
@@ -169,6 +170,14 @@ func (e *Engine) change(ctx context.Context, c Caller, id string, wish func(*ser
 		}
 		return accepted(&i), nil
 	}
+}
+
+// named tells of a limit that is used up in the words of the catalog.
+func (e *Engine) named(err error) error {
+	if limit, ok := errors.AsType[serviceforge.UsedUp](err); ok {
+		return limit.Refusal(e.Shelf.Catalog().Name(limit.Quota))
+	}
+	return err
 }
 
 // takeOver makes a deprovision of whatever runs. What the superseded operation

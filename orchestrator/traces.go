@@ -6,8 +6,8 @@ import "strings"
 // They decide where there is no manifest, which would carry a stamp.
 type traces struct {
 	owner   owner // nobody = no task tells
-	newest  int // the newest task that deployed or deleted it; 0 = none is known
-	running int // one of them that has not ended; 0 = none
+	newest  int   // the newest task that deployed or deleted it; 0 = none is known
+	running int   // one of them that has not ended; 0 = none
 }
 
 // tracesOf reads tasks, newest first, for the operations of one instance and of

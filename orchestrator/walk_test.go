@@ -140,7 +140,9 @@ func verbs() []verb {
 				h.sellBoth(plain, newer)
 				h.Engine = orchestrator.New(h.options)
 			},
-			begin:  func(h *house) orchestrator.Accepted { return h.change("a", func(r *orchestrator.UpdateRequest) { r.Upgrade = true }) },
+			begin: func(h *house) orchestrator.Accepted {
+				return h.change("a", func(r *orchestrator.UpdateRequest) { r.Upgrade = true })
+			},
 			points: 8, posts: 2, holds: "plan",
 			right: func(i serviceforge.Instance) bool {
 				return i.State == serviceforge.Running && i.Release == "plain/2.0.0" && i.Maintenance == "2.0.0"

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"fmt"
 	"strconv"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -192,14 +191,4 @@ func (b *batch) outdated(q *quotas, answer *clientv3.TxnResponse, sure map[servi
 		outdated = outdated || now.revision != m.was.revision
 	}
 	return outdated
-}
-
-// refusal tells whoever asks for too much.
-func refusal(q serviceforge.Quota, most int64) error {
-	where := fmt.Sprintf("the %s %s", q.Scope, q.ID)
-	if q.Scope == serviceforge.BrokerScope {
-		where = "the broker"
-	}
-	return serviceforge.Errorf(serviceforge.Exhausted,
-		"the limit of %d %s for %s is used up: delete a service instance, or ask the operator to raise it", most, q.Resource, where)
 }

@@ -120,7 +120,7 @@ func (s *Store) write(ctx context.Context, changes []*change) {
 // try ends the changes of a batch whose outcome is known after one transaction.
 func (s *Store) try(ctx context.Context, b *batch, sure map[serviceforge.Quota]bool) error {
 	for _, r := range b.refused {
-		r.change.end(nil, refusal(r.quota, r.most))
+		r.change.end(nil, serviceforge.UsedUp{Limit: serviceforge.Limit{Quota: r.quota, Most: r.most}}.Refusal(r.quota.ID))
 	}
 	if len(b.taken) == 0 {
 		return nil

@@ -116,7 +116,7 @@ func TestErrandsOfAService(t *testing.T) {
 	says(run(1, "create-service", "kv-dedicated", "small", "bad", "-c", `{"greeting": "fail"}`), "The errand greet failed: exit code 3 on kv")
 	says(run(0, "explain", "bad"), "failed_deployment", "nobody wants to hear that", "errand_failed")
 	says(run(0, "orphans"), "No orphans")                                                                     // what stands is ours
-	says(run(1, "create-service", "kv-dedicated", "small", "third"), "the limit of 2 instances for the plan") // the plan's own
+	says(run(1, "create-service", "kv-dedicated", "small", "third"), "the limit of 2 instances for the plan kv-dedicated/small is used up") // the plan's own
 
 	says(run(1, "update-service", "good", "-c", `{"greeting": "fail again"}`), "The errand greet failed")
 
