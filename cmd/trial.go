@@ -98,10 +98,10 @@ func (t *trial) run(ctx context.Context, name string, out, side io.Writer) error
 	defer tests.remove()
 	c := demoDefaults()
 	c.BOSH.Network = freeNetwork()
+	c.BOSH.ConfigServer, c.BOSH.LocalDNS = release.RequiresPool()
 	if c.Pools, err = trialPools(tests.dir, plans); err != nil {
 		return err
 	}
-	c.BOSH.ConfigServer, c.BOSH.LocalDNS = release.RequiresPool()
 	app := New(c, Parts{Etcd: true, BOSH: true, Web: true}, c.Log.Logger(side))
 	if err := app.Start(ctx); err != nil {
 		return err
@@ -115,17 +115,22 @@ func (t *trial) run(ctx context.Context, name string, out, side io.Writer) error
 		app.greet(out, time.Since(began))
 		err = errors.Join(err, app.Wait(ctx))
 	}
-	stopping := time.Now()
-	err = errors.Join(err, app.Stop(context.WithoutCancel(ctx)))
-	if gone := demo.Gone(s.state); gone != nil {
-		return errors.Join(err, gone)
-	}
-	if err != nil {
+	if err := s.clean(ctx, app, err); err != nil {
 		return err
 	}
-	s.say("clean up", stopping, "everything is stopped and removed")
-	_, _ = fmt.Fprintf(out, "%s is fine: %d of %d plans tested in %s.\n", release.Ref(), len(plans), len(release.Plans()), time.Since(began).Round(10*time.Millisecond))
+	_, _ = fmt.Fprintf(out, "%s is fine: %d of %d plans tested in %s.\n", release.Ref(), len(plans), len(release.Plans()),
+		time.Since(began).Round(10*time.Millisecond))
 	return nil
+}
+
+// clean removes everything, whatever err came before, and makes sure of it.
+func (s *trying) clean(ctx context.Context, app *App, err error) error {
+	began := time.Now()
+	err = errors.Join(err, app.Stop(context.WithoutCancel(ctx)), demo.Gone(s.state))
+	if err == nil {
+		s.say("clean up", began, "everything is stopped and removed")
+	}
+	return err
 }
 
 // choose finds the plans to test. Errors: NotFound.
