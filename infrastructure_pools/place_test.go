@@ -55,6 +55,8 @@ func TestCandidates(t *testing.T) {
 		{"full", "one", rule(catalog.PoolRule{Match: gold}), map[string]pools.Use{"two": {Instances: 2}}},
 		{"over full", "one", rule(catalog.PoolRule{Match: gold}), map[string]pools.Use{"two": {Instances: 3}}},
 		{"tried", "two", pools.Wish{Plan: catalog.Plan{Pools: catalog.PoolRule{Match: gold}}, Not: []string{"one"}}, nil},
+		{"has what it is made of", "two", pools.Wish{Plan: catalog.Plan{Pools: catalog.PoolRule{Match: gold}}, Ready: []string{"two", "big"}}, nil},
+		{"none has what it is made of", "", pools.Wish{Ready: []string{}}, nil},
 		{"an operator's word", "two", rule(catalog.PoolRule{Match: gold}), map[string]pools.Use{"one": {State: pools.Draining}}},
 		{"against the file's", "closed", rule(catalog.PoolRule{Names: []string{"closed"}}), map[string]pools.Use{"closed": {State: pools.Active}}},
 		{"asked for", "two", pools.Wish{Plan: catalog.Plan{Pools: catalog.PoolRule{Match: gold, Parameter: true}}, Named: "two"}, nil},

@@ -115,7 +115,7 @@ func offered(t *testing.T, b *spec.Broker) map[string]string {
 func TestAReleaseFromItsInstallToItsEnd(t *testing.T) {
 	dir := generated(t, "kv")
 	service := filepath.Join(dir, "service.yml")
-	d := spec.StartDev(t, spec.Self(t), "127.212.0.0/24")
+	d := spec.StartDev(t, spec.Self(t), "127.212.0.0/24", "--quotas", "service:kv-dedicated/instances=1")
 	c := cli{t, d.CLI}
 	if said := c.does("install", dir); !strings.Contains(said, "kv/1.0.0 is on offer") || !strings.Contains(said, "uploaded kv-service/1.0.0+dev.") {
 		t.Errorf("install says %q", said)
@@ -124,6 +124,7 @@ func TestAReleaseFromItsInstallToItsEnd(t *testing.T) {
 		t.Errorf("a repeated install says %q", said)
 	}
 	c.does("create-service", "kv-dedicated", "small", "a")
+	c.refuses("the limit of 1 instances for the service", "create-service", "kv-dedicated", "small", "more") // which the settings knew before
 	if said := c.does("bind", "a", "app"); !strings.Contains(said, `"uri"`) {
 		t.Errorf("bind says %q", said)
 	}
