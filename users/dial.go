@@ -7,10 +7,27 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
+	"slices"
 	"time"
 )
 
 const dialFor = 3 * time.Second
+
+// checkEndpoints checks that all endpoints are URLs like an example, of one of
+// the schemes. They are not repeated: somebody may have written a login into one.
+func checkEndpoints(s Service, like string, schemes ...string) error {
+	for n, endpoint := range s.Endpoints {
+		u, err := url.Parse(endpoint)
+		switch {
+		case err != nil || !slices.Contains(schemes, u.Scheme) || u.Hostname() == "" || u.Port() == "" || u.User != nil || u.RawQuery+u.Fragment != "":
+			return fmt.Errorf("endpoint %d is not a URL like %s", n+1, like)
+		case s.CA != "" && (u.Scheme == "redis" || u.Scheme == "http"):
+			return fmt.Errorf("endpoint %d is without TLS, but a CA is given", n+1)
+		}
+	}
+	return nil
+}
 
 // tlsOf returns how the service's certificates are checked; without a CA of its
 // own against those of the machine.

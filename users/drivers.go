@@ -69,7 +69,7 @@ func (d *Drivers) Create(ctx context.Context, s Service, u User) error {
 	if u.Password.Empty() {
 		return serviceforge.Errorf(serviceforge.Invalid, "a user needs a password")
 	}
-	return d.with(ctx, s, func(ctx context.Context, e connection) error { return e.create(ctx, u) })
+	return d.with(ctx, s, func(ctx context.Context, c connection) error { return c.create(ctx, u) })
 }
 
 // Revoke removes the user; what it had open is closed, or refused at its next
@@ -78,7 +78,7 @@ func (d *Drivers) Revoke(ctx context.Context, s Service, name string) error {
 	if err := s.checkUser(name); err != nil {
 		return err
 	}
-	return d.with(ctx, s, func(ctx context.Context, e connection) error { return e.revoke(ctx, name) })
+	return d.with(ctx, s, func(ctx context.Context, c connection) error { return c.revoke(ctx, name) })
 }
 
 // Check says whether the service serves, as far as the administrator can tell:
@@ -88,7 +88,7 @@ func (d *Drivers) Check(ctx context.Context, s Service) error {
 	if err := s.Check(); err != nil {
 		return err
 	}
-	return d.with(ctx, s, func(ctx context.Context, e connection) error { return e.check(ctx) })
+	return d.with(ctx, s, func(ctx context.Context, c connection) error { return c.check(ctx) })
 }
 
 // Forget closes what is kept open for the service; call it when the instance

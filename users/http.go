@@ -56,15 +56,6 @@ type manager struct {
 }
 
 func checkHTTP(s Service) error {
-	for _, endpoint := range s.Endpoints {
-		u, err := url.Parse(endpoint)
-		switch {
-		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery+u.Fragment != "":
-			return fmt.Errorf("%q is not an endpoint as https://host:15671", endpoint)
-		case u.Scheme == "http" && s.CA != "":
-			return fmt.Errorf("%q is an endpoint without TLS, but a CA is given", endpoint)
-		}
-	}
 	if len(s.HTTP.Create) == 0 || len(s.HTTP.Revoke) == 0 || len(s.Grant) > 0 {
 		return errors.New("it needs calls to create and to revoke, and takes no grant")
 	}
@@ -78,7 +69,7 @@ func checkHTTP(s Service) error {
 			return fmt.Errorf("%q is not the method of a call", c.Method)
 		}
 	}
-	return nil
+	return checkEndpoints(s, "https://host:15671, or http://host:15672 without TLS", "https", "http")
 }
 
 // openHTTP finds an endpoint that serves.

@@ -33,18 +33,13 @@ type postgresql struct {
 var errStandby = errors.New("it is a standby")
 
 func checkPostgresql(s Service) error {
-	for _, endpoint := range s.Endpoints {
-		if u, err := url.Parse(endpoint); err != nil || u.Scheme != "postgresql" || u.Port() == "" || u.User != nil {
-			return fmt.Errorf("%q is not an endpoint as postgresql://host:5432", endpoint)
-		}
-	}
 	switch {
 	case s.Database == "":
 		return errors.New("it needs the name of a database")
 	case len(s.Grant) > 0:
 		return errors.New("it takes no grant")
 	}
-	return nil
+	return checkEndpoints(s, "postgresql://host:5432", "postgresql")
 }
 
 // openPostgresql finds the primary among the endpoints.

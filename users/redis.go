@@ -52,21 +52,12 @@ type redisServer struct {
 func init() { logging.Disable() } // go-redis writes to stderr; what matters is in its errors
 
 func checkRedis(s Service) error {
-	for _, endpoint := range s.Endpoints {
-		u, err := url.Parse(endpoint)
-		switch {
-		case err != nil || u.Scheme != "redis" && u.Scheme != "rediss" || u.Port() == "":
-			return fmt.Errorf("%q is not an endpoint as rediss://host:6379, or redis://host:6379 without TLS", endpoint)
-		case u.Scheme == "redis" && s.CA != "":
-			return fmt.Errorf("%q is an endpoint without TLS, but a CA is given", endpoint)
-		}
-	}
 	for _, rule := range s.Grant {
 		if rule == "" || !strings.ContainsAny(rule[:1], "~&+-%(") || strings.ContainsAny(rule, "\r\n") {
 			return fmt.Errorf("%q is not an ACL rule of keys, channels or commands", rule)
 		}
 	}
-	return nil
+	return checkEndpoints(s, "rediss://host:6379, or redis://host:6379 without TLS", "rediss", "redis")
 }
 
 // openRedis connects at the first use. Every connection proves that it leads to

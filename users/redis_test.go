@@ -268,10 +268,10 @@ func TestRedisUnavailable(t *testing.T) {
 
 func TestRedisSettings(t *testing.T) {
 	t.Parallel()
-	for endpoint, ca := range map[string]string{"http://h:1": "", "redis://h": "", "redis://h:6379": "a CA", "%": ""} {
+	for endpoint, ca := range map[string]string{"http://h:1": "", "redis://h": "", "redis://h:6379": "a CA", "%": "", "rediss://a:b@h:1": ""} {
 		s := users.Service{Driver: "redis", Endpoints: []string{endpoint}, CA: ca,
 			Admin: users.Admin{Username: "admin", Password: serviceforge.NewSecret("x")}}
-		if err := drivers(t).Check(limited(t), s); serviceforge.CodeOf(err) != serviceforge.Internal {
+		if err := drivers(t).Check(limited(t), s); serviceforge.CodeOf(err) != serviceforge.Internal || strings.Contains(serviceforge.DetailOf(err), "a:b") {
 			t.Errorf("%s: got %v", endpoint, err)
 		}
 	}
