@@ -74,6 +74,9 @@ func countCalls(b testing.TB, t *table, directors, n int) {
 	before := ours.watching()
 	pass(10 * time.Second)
 	t.count("calls to a director in 10 s, "+of, float64(slices.Max(less(ours.watching(), before))), 10)
+	if directors == 1 {
+		countEventReads(b, t, ours, of)
+	}
 
 	ours.ask("/turn?latency=0s&duration=0s", nil)
 	begin = time.Now()
@@ -100,6 +103,23 @@ func countCalls(b testing.TB, t *table, directors, n int) {
 	_, err := polls.run(4, 200*time.Millisecond)
 	must(b, err)
 	t.count("calls of binds, and of polls of what has ended", float64(sum(ours.calls())-sum(calls)), 0)
+}
+
+// countEventReads counts the reads of events while platforms poll for instances
+// in flight as fast as they can: two a second, and two that were saved up.
+func countEventReads(b testing.TB, t *table, ours *child, of string) {
+	polls := &load{address: ours.Address, want: http.StatusOK, request: func(buffer []byte, n int) []byte {
+		return fmt.Appendf(buffer, "GET /v2/service_instances/call-%d/last_operation%s%s\r\n\r\n", 1+n%20, head, login)
+	}}
+	until(b, "events are read", func() bool {
+		must(b, polls.one())
+		return ours.calls()["Events"] > 0
+	})
+	before, begin := ours.calls()["Events"], time.Now()
+	_, err := polls.run(2, 5*time.Second)
+	must(b, err)
+	reads := float64(ours.calls()["Events"] - before)
+	t.count("event reads a second, 20 tasks are looked at, "+of, max(0, reads-2)/time.Since(begin).Seconds(), 2)
 }
 
 // takeSlots measures how a pool's slots are filled: at first, and whenever one
