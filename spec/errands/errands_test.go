@@ -38,10 +38,7 @@ var leave = map[string]string{
 // release is a generated service of two servers with both errands.
 func release(t *testing.T, a spec.Account) string {
 	t.Helper()
-	dir := filepath.Join(spec.Folder(t), "kv")
-	if out, errs, code := a.Run(t, "generate", "service", "kv", "--dir", dir); code != 0 {
-		t.Fatal(out, errs)
-	}
+	dir := spec.Generated(t, a, "kv")
 	for job, files := range map[string]map[string]string{"greet": greet, "leave": leave} {
 		for name, text := range files {
 			path := filepath.Join(dir, "bosh", "jobs", job, name)
@@ -49,9 +46,9 @@ func release(t *testing.T, a spec.Account) string {
 			must(t, os.WriteFile(path, []byte(text), 0o644))
 		}
 	}
-	edit(t, filepath.Join(dir, "templates", "deployment.yml"), "instances: 1", "instances: 2",
+	spec.Edit(t, filepath.Join(dir, "templates", "deployment.yml"), "instances: 1", "instances: 2",
 		"  jobs:\n", "  jobs:\n  - {name: greet, release: kv-service, properties: {greeting: (( sf.params.greeting ))}}\n  - {name: leave, release: kv-service}\n")
-	edit(t, filepath.Join(dir, "service.yml"), "\n  plans:\n", `
+	spec.Edit(t, filepath.Join(dir, "service.yml"), "\n  plans:\n", `
   check: {driver: tcp, timeout: 60s}
   endpoints: [{host: (( sf.facts.host )), ports: ["4000"]}]
   errands:
@@ -61,18 +58,6 @@ func release(t *testing.T, a spec.Account) string {
   plans:
 `, "    name: small\n", "    name: small\n    quota: {broker: 2}\n")
 	return dir
-}
-
-func edit(t *testing.T, path string, pairs ...string) {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	must(t, err)
-	for i := 0; i < len(pairs); i += 2 {
-		if !strings.Contains(string(text), pairs[i]) {
-			t.Fatalf("%s does not hold %q", path, pairs[i])
-		}
-	}
-	must(t, os.WriteFile(path, []byte(strings.NewReplacer(pairs...).Replace(string(text))), 0o644))
 }
 
 func must(t *testing.T, err error) {
@@ -115,7 +100,7 @@ func TestErrandsOfAService(t *testing.T) {
 
 	says(run(1, "create-service", "kv-dedicated", "small", "bad", "-c", `{"greeting": "fail"}`), "The errand greet failed: exit code 3 on kv")
 	says(run(0, "explain", "bad"), "failed_deployment", "nobody wants to hear that", "errand_failed")
-	says(run(0, "orphans"), "No orphans")                                                                     // what stands is ours
+	says(run(0, "orphans"), "No orphans")                                                                                                   // what stands is ours
 	says(run(1, "create-service", "kv-dedicated", "small", "third"), "the limit of 2 instances for the plan kv-dedicated/small is used up") // the plan's own
 
 	says(run(1, "update-service", "good", "-c", `{"greeting": "fail again"}`), "The errand greet failed")

@@ -16,32 +16,6 @@ import (
 	"github.com/serviceforge/serviceforge/spec"
 )
 
-// generated is the folder of a service release as `generate service` writes it.
-func generated(t *testing.T, name string) string {
-	t.Helper()
-	dir := filepath.Join(spec.Folder(t), name)
-	if _, stderr, code := spec.Self(t).Run(t, "generate", "service", name, "--dir", dir); code != 0 {
-		t.Fatal(stderr)
-	}
-	return dir
-}
-
-// edit replaces a text in a file of a release.
-func edit(t *testing.T, file, before, after string) {
-	t.Helper()
-	content, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	changed := strings.Replace(string(content), before, after, 1)
-	if changed == string(content) {
-		t.Fatalf("%s has no %q", file, before)
-	}
-	if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // cli runs commands that have to succeed, or to fail with certain words.
 type cli struct {
 	t   *testing.T
@@ -113,7 +87,7 @@ func offered(t *testing.T, b *spec.Broker) map[string]string {
 
 // A release is installed into a running dev, used, upgraded, and uninstalled.
 func TestAReleaseFromItsInstallToItsEnd(t *testing.T) {
-	dir := generated(t, "kv")
+	dir := spec.Generated(t, spec.Self(t), "kv")
 	service := filepath.Join(dir, "service.yml")
 	d := spec.StartDev(t, spec.Self(t), "127.212.0.0/24", "--quotas", "service:kv-dedicated/instances=1")
 	c := cli{t, d.CLI}
@@ -129,15 +103,15 @@ func TestAReleaseFromItsInstallToItsEnd(t *testing.T) {
 		t.Errorf("bind says %q", said)
 	}
 	t.Run("the same version with other content is refused while an instance uses it", func(t *testing.T) {
-		edit(t, service, "a small server", "a tiny server")
+		spec.Edit(t, service, "a small server", "a tiny server")
 		c.refuses("raise the version", "install", dir)
 		if strings.Contains(c.does("catalog"), "tiny") {
 			t.Error("the catalog was changed")
 		}
 	})
 	t.Run("a newer version leaves instances where they are", func(t *testing.T) {
-		edit(t, service, `version: "1.0.0"`, `version: "1.1.0"`)
-		edit(t, filepath.Join(dir, "bosh/jobs/kv/templates/config.erb"), "", "# newer\n")
+		spec.Edit(t, service, "\nversion: \"1.0.0\"", "\nversion: \"1.1.0\"")
+		spec.Edit(t, filepath.Join(dir, "bosh/jobs/kv/templates/config.erb"), "address=", "# newer\naddress=")
 		c.does("install", dir)
 		if got := offered(t, &d.Broker)["kv-dedicated"]; got != "1.1.0" {
 			t.Errorf("maintenance_info is %q", got)
@@ -182,7 +156,7 @@ func TestAReleaseFromItsInstallToItsEnd(t *testing.T) {
 func TestBrokenArchivesChangeNothing(t *testing.T) {
 	d := spec.StartDev(t, spec.Self(t), "127.211.0.0/24")
 	c := cli{t, d.CLI}
-	dir := generated(t, "kv")
+	dir := spec.Generated(t, spec.Self(t), "kv")
 	good := filepath.Join(spec.Folder(t), "kv.tgz")
 	if _, stderr, code := spec.Self(t).Run(t, "package", dir, "-o", good); code != 0 {
 		t.Fatal(stderr)
@@ -205,14 +179,14 @@ func TestBrokenArchivesChangeNothing(t *testing.T) {
 	c.refuses("archive", "install", file("more.tgz", append(bytes.Clone(whole), "more"...)))
 	c.refuses("", "install", file("flipped.tgz", flipped))
 	c.refuses("is not there", "install", filepath.Join(filepath.Dir(good), "nowhere.tgz"))
-	clash := generated(t, "clash")
+	clash := spec.Generated(t, spec.Self(t), "clash")
 	content, err := os.ReadFile(filepath.Join(clash, "service.yml"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, rest, _ := strings.Cut(string(content), "services:\n- id: ")
 	id, _, _ := strings.Cut(rest, "\n")
-	edit(t, filepath.Join(clash, "service.yml"), id, spec.Service)
+	spec.Edit(t, filepath.Join(clash, "service.yml"), id, spec.Service)
 	c.refuses("is one of the service release etcd/1.0.0", "install", clash)
 	if all := offered(t, &d.Broker); len(all) != 1 || all["etcd-dedicated"] == "" {
 		t.Errorf("the catalog is %v", all)
@@ -225,7 +199,7 @@ func TestBrokenArchivesChangeNothing(t *testing.T) {
 
 // What dev installs at start is installed as by the command.
 func TestDevInstallsAtStart(t *testing.T) {
-	dir := generated(t, "kv")
+	dir := spec.Generated(t, spec.Self(t), "kv")
 	d := spec.StartDev(t, spec.Self(t), "127.213.0.0/24", "--install", dir)
 	if _, there := offered(t, &d.Broker)["kv-dedicated"]; !there {
 		t.Error("the release is not on offer")

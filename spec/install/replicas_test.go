@@ -103,7 +103,7 @@ func TestAllReplicasSwitch(t *testing.T) {
 		}
 		return true
 	})
-	dir := generated(t, "kv")
+	dir := spec.Generated(t, spec.Self(t), "kv")
 	struck := make(chan struct{})
 	trap.Store(&struck)
 	ended := make(chan int, 1)

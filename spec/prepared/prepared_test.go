@@ -28,34 +28,19 @@ const island = `pool:
 // release is the generated service, whose server takes a list of users.
 func release(t *testing.T, a spec.Account) string {
 	t.Helper()
-	dir := filepath.Join(spec.Folder(t), "kv")
-	if out, errs, code := a.Run(t, "generate", "service", "kv", "--dir", dir); code != 0 {
-		t.Fatal(out, errs)
-	}
-	edit(t, filepath.Join(dir, "bosh", "src", "kv", "server"),
+	dir := spec.Generated(t, a, "kv")
+	spec.Edit(t, filepath.Join(dir, "bosh", "src", "kv", "server"),
 		`/^(\w+)=(.*)$/`, `/^([\w-]+)=(.*)$/`,
 		`if ($password // "") ne $settings{password};`, `if ($password // "") eq "" || $password ne ($settings{"user-$user"} // "");`)
-	edit(t, filepath.Join(dir, "bosh", "jobs", "kv", "templates", "config.erb"),
+	spec.Edit(t, filepath.Join(dir, "bosh", "jobs", "kv", "templates", "config.erb"),
 		"password=<%= p('password') %>\n", "<% p('users').each do |u| %>user-<%= u['username'] %>=<%= u['password'] %>\n<% end %>")
-	edit(t, filepath.Join(dir, "bosh", "jobs", "kv", "spec"), "  password:\n    description: what clients log in with", "  users:\n    description: who may log in\n    default: []")
-	edit(t, filepath.Join(dir, "templates", "deployment.yml"), "password: (( sf.secrets.password ))", "users: (( sf.users ))")
-	edit(t, filepath.Join(dir, "service.yml"),
+	spec.Edit(t, filepath.Join(dir, "bosh", "jobs", "kv", "spec"), "  password:\n    description: what clients log in with", "  users:\n    description: who may log in\n    default: []")
+	spec.Edit(t, filepath.Join(dir, "templates", "deployment.yml"), "password: (( sf.secrets.password ))", "users: (( sf.users ))")
+	spec.Edit(t, filepath.Join(dir, "service.yml"),
 		"  secrets:\n    password: {type: password, length: 32}\n", "  users: {prepared: 2}\n",
 		"username: kv", "username: (( sf.user.name ))", "password: (( sf.secrets.password ))", "password: (( sf.user.password ))",
 		`"http://kv:" sf.secrets.password "@"`, `"http://" sf.user.name ":" sf.user.password "@"`)
 	return dir
-}
-
-func edit(t *testing.T, path string, pairs ...string) {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	must(t, err)
-	for i := 0; i < len(pairs); i += 2 {
-		if !strings.Contains(string(text), pairs[i]) {
-			t.Fatalf("%s does not hold %q", path, pairs[i])
-		}
-	}
-	must(t, os.WriteFile(path, []byte(strings.NewReplacer(pairs...).Replace(string(text))), 0o644))
 }
 
 func must(t *testing.T, err error) {

@@ -2,7 +2,6 @@ package update_test
 
 import (
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,31 +13,12 @@ import (
 // and which is sold once in each plan.
 func fragile(t *testing.T, a spec.Account) string {
 	t.Helper()
-	dir := filepath.Join(spec.Folder(t), "kv")
-	if out, errs, code := a.Run(t, "generate", "service", "kv", "--dir", dir); code != 0 {
-		t.Fatal(out, errs)
-	}
-	edit(t, filepath.Join(dir, "bosh", "jobs", "kv", "templates", "bpm.yml.erb"),
+	dir := spec.Generated(t, a, "kv")
+	spec.Edit(t, filepath.Join(dir, "bosh", "jobs", "kv", "templates", "bpm.yml.erb"),
 		"executable: /var/vcap/packages/kv/bin/server", "executable: <%= p('greeting') == 'broken' ? '/bin/false' : '/var/vcap/packages/kv/bin/server' %>")
-	edit(t, filepath.Join(dir, "templates", "deployment.yml"), "canary_watch_time: 1000-30000", "canary_watch_time: 100-3000")
-	edit(t, filepath.Join(dir, "service.yml"), "    name: small\n", "    name: small\n    quota: {broker: 1}\n", "    name: medium\n", "    name: medium\n    quota: {broker: 1}\n")
+	spec.Edit(t, filepath.Join(dir, "templates", "deployment.yml"), "canary_watch_time: 1000-30000", "canary_watch_time: 100-3000")
+	spec.Edit(t, filepath.Join(dir, "service.yml"), "    name: small\n", "    name: small\n    quota: {broker: 1}\n", "    name: medium\n", "    name: medium\n    quota: {broker: 1}\n")
 	return dir
-}
-
-func edit(t *testing.T, path string, pairs ...string) {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := 0; i < len(pairs); i += 2 {
-		if !strings.Contains(string(text), pairs[i]) {
-			t.Fatalf("%s does not hold %q", path, pairs[i])
-		}
-	}
-	if err := os.WriteFile(path, []byte(strings.NewReplacer(pairs...).Replace(string(text))), 0o644); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // An update whose processes do not start has failed: plan, parameters and what
