@@ -5,6 +5,7 @@ package house_test
 
 import (
 	"go/ast"
+	"go/format"
 	"maps"
 	"regexp"
 	"slices"
@@ -21,6 +22,7 @@ var rules = map[string]func(*tree) []string{
 	"arrows point down":              pointUp,
 	"packages say what they are":     withoutPackageComment,
 	"exported names are documented":  undocumented,
+	"files are formatted":            unformatted,
 	"files are short":                long,
 	"tests do not sleep":             sleeping,
 	"no file knows a machine":        machinePaths,
@@ -167,6 +169,17 @@ func sleeping(tr *tree) (bad []string) {
 
 // machine matches paths that only one machine has. It does not match itself.
 var machine = regexp.MustCompile(`(^|[^\w.}])/(work|root)/\w`)
+
+// unformatted finds files that gofmt would write differently.
+func unformatted(tr *tree) (bad []string) {
+	for _, file := range tr.code {
+		text := tr.texts[file.path]
+		if formatted, err := format.Source([]byte(text)); !file.generated() && (err != nil || string(formatted) != text) {
+			bad = append(bad, tr.at(file.ast, "gofmt writes it differently"))
+		}
+	}
+	return bad
+}
 
 // machinePaths finds them.
 func machinePaths(tr *tree) (bad []string) {

@@ -59,6 +59,7 @@ var verdicts = map[string][]string{
 		"config/b.go:6: T is exported and has no comment",
 		"config/b.go:8: Bare is exported and has no comment",
 	},
+	"files are formatted":            {"catalog/catalog.go:2: gofmt writes it differently", "config/long.go:1: gofmt writes it differently"},
 	"files are short":                {"config/long.go:1: 401 lines, want at most 400"},
 	"tests do not sleep":             {"config/a_test.go:5: a test sleeps"},
 	"no file knows a machine":        {"notes.md:1: the path of a machine: " + strings.TrimSpace(ruins["notes.md"])},
