@@ -50,6 +50,10 @@ func runDev(ctx context.Context, c config.Config, out, log io.Writer) error {
 // greet prints what was started, and commands to paste.
 func (a *App) greet(out io.Writer, took time.Duration) {
 	auth := a.config.Broker.Username + ":" + a.config.Broker.Password.Reveal()
+	after := "services go on running"
+	if a.config.Ephemeral {
+		after = "everything is removed then"
+	}
 	state := ""
 	if a.config.State != config.DefaultState() {
 		state = " --state " + a.config.State
@@ -67,7 +71,7 @@ Try:
   serviceforge create-service etcd-dedicated 3-servers my-etcd%s
   eval "$(serviceforge env%s)"     # then: bosh deployments
 
-Ctrl-C stops this; services go on running.
+Ctrl-C stops this; %s.
 `, took.Round(10*time.Millisecond), a.brokerURL, a.config.Broker.Username, a.config.Broker.Password.Reveal(),
-		a.director.URL(), a.config.State, auth, a.brokerURL, state, state)
+		a.director.URL(), a.config.State, auth, a.brokerURL, state, state, after)
 }
