@@ -179,7 +179,6 @@ func TestIDs(t *testing.T) {
 		{"%C3%BCml%C3%A4ut", "ümläut"},
 		{"..%2F..%2Fetc%2Fpasswd", "../../etc/passwd"},
 		{"%22%3Cb%3E", `"<b>`},
-		{"%28%28grab%29%29", "((grab))"},
 		{long, long},
 		{long + "x", ""},
 		{strings.Repeat("y", 500), ""},
@@ -220,8 +219,10 @@ func TestIDs(t *testing.T) {
 		s.want(s.do("GET", path+"/last_operation", ""), http.StatusOK)
 		s.want(s.do("DELETE", path+"?accepts_incomplete=true&"+ids, ""), http.StatusAccepted)
 	}
-	if s.stored() != 10 {
-		t.Errorf("%d instances, want the ten that are legal and distinct", s.stored())
+	// legal, but templates may write it into manifests, where it would be a reference
+	s.want(s.do("PUT", "/v2/service_instances/%28%28grab%29%29?accepts_incomplete=true", order), http.StatusBadRequest)
+	if s.stored() != 9 {
+		t.Errorf("%d instances, want the nine that are legal and distinct", s.stored())
 	}
 }
 
