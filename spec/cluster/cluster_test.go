@@ -5,11 +5,15 @@
 package cluster_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/serviceforge/serviceforge/spec"
 )
 
 // rounds is how often each fault comes: more in `make soak`.
@@ -40,6 +44,7 @@ func TestCluster(t *testing.T) {
 		{"the member that leads etcd is frozen", freezeMember},
 		{"the leader is cut off from etcd", cutLeader},
 		{"the member that leads etcd is cut off from the others", cutMember},
+		{"the leader is cut off from the director", cutDirector},
 		{"links are slow", slowLinks},
 	} {
 		t.Run(fault.name, func(t *testing.T) {
@@ -120,16 +125,35 @@ func cutMember(c *cluster, l *load) {
 	c.apart(m, (*link).mend)
 }
 
+// What was on its way to the director arrives when the leader has given it up,
+// and has it looked for.
+func cutDirector(c *cluster, l *load) {
+	leader := c.awaitLeader()
+	l.progressed(1)
+	leader.mail.way.cut()
+	spec.Eventually(l.t, "the leader says that the director is away", func() error {
+		out, errs, _ := c.other(leader).CLI("pools", "--json")
+		if !strings.Contains(out, `"breaker":`) {
+			return errors.New(out + errs)
+		}
+		return nil
+	})
+	leader.mail.way.mend()
+	l.progressed(1)
+}
+
 func slowLinks(c *cluster, l *load) {
 	for i, r := range c.replicas {
 		for _, link := range r.to {
 			link.slow(slowest / time.Duration(i+1))
 		}
+		r.mail.way.slow(slowest)
 	}
 	l.progressed(1)
 	for _, r := range c.replicas {
 		for _, link := range r.to {
 			link.slow(0)
 		}
+		r.mail.way.slow(0)
 	}
 }

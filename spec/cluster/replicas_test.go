@@ -209,6 +209,8 @@ func (r *replica) CLI(args ...string) (stdout, stderr string, code int) {
 
 // mail is what is on its way between a broker and the director.
 type mail struct {
+	way *link // of all requests and answers
+
 	mu   sync.Mutex
 	want func(*http.Request) bool // nil = nothing is held
 	held chan struct{}            // closed when something is held
@@ -216,7 +218,7 @@ type mail struct {
 }
 
 func newMail(t testing.TB) *mail {
-	m := &mail{free: make(chan struct{})}
+	m := &mail{way: newLink(t, ""), free: make(chan struct{})}
 	t.Cleanup(m.release)
 	return m
 }
@@ -243,6 +245,9 @@ func (m *mail) release() {
 }
 
 func (m *mail) see(r *http.Request, after bool) bool {
+	if !m.way.pass() {
+		return false
+	}
 	m.mu.Lock()
 	if after || m.want == nil || !m.want(r) {
 		m.mu.Unlock()
