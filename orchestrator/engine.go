@@ -187,8 +187,15 @@ func newLeader(e *Engine, term int64) *leader {
 		Engine: e, term: term, since: e.Now(), due: newQueue(oneLane), promises: newPromises(),
 		pollers: map[string]*poller{}, turned: make(chan struct{}, 1),
 	}
+	budgets := map[string]*budget{} // by pool
+	for _, group := range e.directorGroups() {
+		shared := newBudget()
+		for _, pool := range group {
+			budgets[pool] = shared
+		}
+	}
 	for _, p := range e.Pools.All() {
-		l.pollers[p.Name] = newPoller(l, p, e.Directors[p.Name])
+		l.pollers[p.Name] = newPoller(l, p, e.Directors[p.Name], budgets[p.Name])
 	}
 	l.queue = newQueue(l.laneOf, slices.Collect(maps.Keys(l.pollers))...)
 	return l

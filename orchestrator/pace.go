@@ -2,10 +2,24 @@ package orchestrator
 
 import (
 	"context"
+	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
-// The pace of a poller: at most callsPerWindow calls in any window, of which
+// budget bounds what is asked of one director, whichever of its pools it is
+// asked for.
+type budget struct {
+	pace   pace          // of looks at tasks
+	events *rate.Limiter // reads of events
+}
+
+func newBudget() *budget {
+	return &budget{events: rate.NewLimiter(eventReads, eventReads)}
+}
+
+// The pace of pollers: at most callsPerWindow calls in any window, of which
 // the first may follow each other at once and the others are callSpacing apart.
 const (
 	window         = 10 * time.Second
@@ -14,32 +28,41 @@ const (
 	callSpacing    = time.Second
 )
 
-// pace spaces out the calls of one poller. Its zero value is ready; it is not
-// safe for concurrent use.
+// pace spaces out calls. Its zero value is ready; it is safe for concurrent use.
 type pace struct {
+	mu    sync.Mutex
 	calls []time.Time // of the last window, oldest first
 }
 
 // wait returns when the next call may be made, or with ctx's error.
 func (p *pace) wait(ctx context.Context) error {
-	pause(ctx, p.delay(time.Now()))
-	if ctx.Err() == nil {
-		p.calls = append(p.calls, time.Now())
+	for ctx.Err() == nil {
+		delay := p.take(time.Now())
+		if delay == 0 {
+			return nil
+		}
+		pause(ctx, delay)
 	}
 	return ctx.Err()
 }
 
-// delay says how long a call at now has to wait.
-func (p *pace) delay(now time.Time) time.Duration {
+// take counts a call at now, if it may be made; else it says how long to wait
+// before it is asked again.
+func (p *pace) take(now time.Time) (delay time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for len(p.calls) > 0 && now.Sub(p.calls[0]) >= window {
 		p.calls = p.calls[1:]
 	}
 	switch n := len(p.calls); {
 	case n < callsAtOnce:
-		return 0
 	case n < callsPerWindow:
-		return max(0, callSpacing-now.Sub(p.calls[n-1]))
+		delay = max(0, callSpacing-now.Sub(p.calls[n-1]))
 	default:
-		return window - now.Sub(p.calls[0])
+		delay = window - now.Sub(p.calls[0])
 	}
+	if delay == 0 {
+		p.calls = append(p.calls, now)
+	}
+	return delay
 }

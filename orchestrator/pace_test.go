@@ -1,9 +1,12 @@
 package orchestrator
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 )
 
 func TestNeverMoreThanTenCallsInTenSeconds(t *testing.T) {
@@ -26,6 +29,50 @@ func TestNeverMoreThanTenCallsInTenSeconds(t *testing.T) {
 		}
 		if all := calls[99].Sub(calls[0]); all > 100*time.Second {
 			t.Errorf("100 calls took %s: the pace wastes its budget", all)
+		}
+	})
+}
+
+// Pools of one director share what it may be asked; others have their own.
+func TestPoolsOfOneDirectorAreWatchedAtOnePace(t *testing.T) {
+	var all []pools.Pool
+	for name, url := range map[string]string{"one": "https://a", "two": "https://b", "three": "https://a"} {
+		p, err := pools.Parse([]byte("pool: {name: " + name + ", director: {url: '" + url + "'}, azs: [z1], network: default, vm_types: {small: tiny}, stemcells: {ubuntu-jammy: '1'}}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+	set, err := pools.NewSet(all...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLeader(&Engine{Options: Options{Pools: set, Now: time.Now}}, 1)
+	one, two, three := l.pollers["one"].budget, l.pollers["two"].budget, l.pollers["three"].budget
+	if one != three || one == two {
+		t.Errorf("pools one and three are to share a budget (%p, %p), two has its own (%p)", one, three, two)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		told := make(chan time.Time)
+		for _, b := range []*budget{newBudget(), newBudget()} {
+			for range 2 {
+				go func() {
+					for range 20 {
+						_ = b.pace.wait(t.Context())
+						told <- time.Now()
+					}
+				}()
+			}
+		}
+		var calls []time.Time
+		for range 80 {
+			calls = append(calls, <-told)
+		}
+		slices.SortFunc(calls, time.Time.Compare)
+		for n := range len(calls) - 2*callsPerWindow {
+			if span := calls[n+2*callsPerWindow].Sub(calls[n]); span < window {
+				t.Fatalf("two directors: calls %d to %d within %s", n, n+2*callsPerWindow, span)
+			}
 		}
 	})
 }

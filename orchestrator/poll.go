@@ -16,15 +16,15 @@ const (
 	harvestLeast = 50               // ended tasks asked for at once
 )
 
-// poller is the one watcher of a director's tasks. It asks once for all of
-// them, and not at all while nothing is in flight.
+// poller is the one watcher of a pool's tasks. It asks its director once for all
+// of them, and not at all while nothing is in flight.
 type poller struct {
 	leader   *leader
 	pool     pools.Pool
 	director Director
 	breaker  *breaker
 	kept     store.Breaker // what of it is stored; of keepBreakers only
-	pace     pace
+	budget   *budget       // of the director's, shared by its pools
 	wake     chan struct{} // holds one token when something is expected
 	news     chan struct{} // holds one token when there may be something to tell
 	looks    chan look     // unbuffered: what cannot be read now is asked for again
@@ -47,9 +47,9 @@ type outcome struct {
 	err      error
 }
 
-func newPoller(l *leader, pool pools.Pool, d Director) *poller {
+func newPoller(l *leader, pool pools.Pool, d Director, b *budget) *poller {
 	p := &poller{
-		leader: l, pool: pool, wake: make(chan struct{}, 1), news: make(chan struct{}, 1), looks: make(chan look),
+		leader: l, pool: pool, budget: b, wake: make(chan struct{}, 1), news: make(chan struct{}, 1), looks: make(chan look),
 		inFlight: map[string]flight{}, line: newLine(), took: durations{}, expected: map[int]string{}, due: map[string]time.Time{}, live: map[int]Task{}, results: map[int]outcome{},
 	}
 	p.breaker = newBreaker(l.Now, p.turned)
@@ -122,7 +122,7 @@ func (p *poller) run(ctx context.Context) {
 	trouble := time.Duration(0)
 	for {
 		expected := p.waitForWork(ctx)
-		if ctx.Err() != nil || p.leader.gate.wait(ctx) != nil || p.pace.wait(ctx) != nil {
+		if ctx.Err() != nil || p.leader.gate.wait(ctx) != nil || p.budget.pace.wait(ctx) != nil {
 			return
 		}
 		err := p.poll(ctx, expected)
@@ -217,7 +217,7 @@ func (p *poller) poll(ctx context.Context, expected []int) error {
 	if len(ended) == 0 {
 		return nil
 	}
-	if err := p.pace.wait(ctx); err != nil {
+	if err := p.budget.pace.wait(ctx); err != nil {
 		return err
 	}
 	return p.harvest(ctx, ended)
@@ -281,7 +281,7 @@ func (p *poller) harvest(ctx context.Context, ended []int) error {
 			p.ended(id, task, nil)
 			continue
 		}
-		if err := p.pace.wait(ctx); err != nil {
+		if err := p.budget.pace.wait(ctx); err != nil {
 			return err
 		}
 		if err := p.lookUp(ctx, id, 0); err != nil {

@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/serviceforge/serviceforge/store"
 )
 
@@ -249,8 +247,7 @@ type look struct {
 
 // read reads the events that are looked at, within the budget, until ctx ends.
 func (p *poller) read(ctx context.Context) {
-	budget := rate.NewLimiter(eventReads, eventReads)
-	for budget.Wait(ctx) == nil {
+	for p.budget.events.Wait(ctx) == nil {
 		select {
 		case <-ctx.Done():
 			return
