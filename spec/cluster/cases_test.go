@@ -161,7 +161,7 @@ func latestPost(t *testing.T, c *cluster) {
 		c.deletes(t, c.other(frozen), id)
 		c.nothingIsLeft(t)
 		arrive()
-		spec.Eventually(t, "the late deploy ends", func() error {
+		spec.Eventually(t, "the late deploy makes its process", func() error {
 			if n := len(spec.EtcdsOf(c.director.state)); n != 1 {
 				return fmt.Errorf("%d processes", n)
 			}
@@ -179,9 +179,16 @@ func latestPost(t *testing.T, c *cluster) {
 		if claims, err := c.keys("slots/"); err != nil || len(claims) > 0 {
 			t.Errorf("places %v: %v", claims, err)
 		}
-		if _, errs, code := c.other(frozen).CLI("orphans", "delete", orphan, "--grace", "0s"); code != 0 {
-			t.Fatal(errs)
-		}
+		spec.Eventually(t, "it is deleted, when nothing works on it any more", func() error {
+			_, errs, code := c.other(frozen).CLI("orphans", "delete", orphan, "--grace", "0s")
+			if code != 0 && !strings.Contains(errs, "wait for its end") {
+				t.Fatal(errs)
+			}
+			if code != 0 {
+				return errors.New(errs)
+			}
+			return nil
+		})
 		c.nothingIsLeft(t)
 		c.creates(t, frozen, id) // the id is as good as any
 		c.deletes(t, frozen, id)
