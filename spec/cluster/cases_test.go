@@ -257,13 +257,14 @@ func (c *cluster) eventually(t *testing.T, in call, statuses ...int) (out answer
 // the spec. It does that first: it still answers what comes until it has ended.
 func handOver(t *testing.T, c *cluster) {
 	defer c.restart(lease, 0)
-	for range rounds(t) {
-		c.restart(10*time.Minute, 5*time.Second)
+	c.restart(10*time.Minute, 5*time.Second) // once: killed leaders would keep their lease
+	for n := range rounds(t) {
+		id := fmt.Sprint("handed", n)
 		leader := c.awaitLeader()
 		other := c.other(leader)
-		op := c.asks(t, other, call{verb: "PUT", id: "handed"}, http.StatusAccepted).op
+		op := c.asks(t, other, call{verb: "PUT", id: id}, http.StatusAccepted).op
 		spec.Eventually(t, "the director's task is known", func() error {
-			record, err := c.keys("instances/handed")
+			record, err := c.keys("instances/" + id)
 			if err == nil && !strings.Contains(record[""], `"task":`) {
 				err = errors.New(record[""])
 			}
@@ -277,14 +278,14 @@ func handOver(t *testing.T, c *cluster) {
 			t.Errorf("it had ended (%d) before %s led", code, next.state)
 		default:
 		}
-		c.asks(t, leader, call{verb: "POLL", id: "handed", op: op}, http.StatusOK)
+		c.asks(t, leader, call{verb: "POLL", id: id, op: op}, http.StatusOK)
 		if code := <-ended; code != 0 {
 			t.Errorf("it ended with %d", code)
 		}
 		leader.Start()
-		c.awaits(t, leader, "handed", op)
-		c.oneOfEach(t, "handed")
-		c.deletes(t, leader, "handed")
+		c.awaits(t, leader, id, op)
+		c.oneOfEach(t, id)
+		c.deletes(t, leader, id)
 		c.nothingIsLeft(t)
 	}
 }
