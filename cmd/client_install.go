@@ -17,7 +17,6 @@ import (
 )
 
 func newInstallCommand(env *clientEnv) *cobra.Command {
-	var asJSON bool
 	command := &cobra.Command{
 		Use:   "install FILE|URL|DIR",
 		Short: "Install a service release, or a newer version of one, into a running broker",
@@ -32,29 +31,27 @@ that are built of source get a version of their own for each content.`,
 		Example: `  serviceforge install serviceforge-redis-1.0.0.tgz
   serviceforge install https://example.com/serviceforge-redis-1.0.0.tgz
   serviceforge install .`,
-		Args: cobra.ExactArgs(1), SilenceUsage: true, SilenceErrors: true,
+		Args: cobra.ExactArgs(1),
 	}
-	connection := connectionFlags(command, env)
-	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	command.RunE = func(command *cobra.Command, args []string) error {
-		client, err := connection.client()
-		if err != nil {
-			return err
-		}
-		ctx, out := command.Context(), command.OutOrStdout()
-		shown := newProgress(command.ErrOrStderr())
-		installed, err := installFrom(ctx, client, args[0], shown)
-		if err != nil {
-			shown.done("not installed")
-			return connection.explain(client, err)
-		}
-		shown.done("installed")
-		if asJSON {
-			return writeJSON(out, installed)
-		}
-		return tellInstalled(out, &installed)
+	return showing(env, command, func(ctx context.Context, client *admin.Client, args []string) (admin.Installed, error) {
+		return inProgress(command, "installed", func(shown *progress) (admin.Installed, error) {
+			return installFrom(ctx, client, args[0], shown)
+		})
+	}, func(_ context.Context, r reader, installed admin.Installed) error {
+		return tellInstalled(r.out, &installed)
+	})
+}
+
+// inProgress does what takes a while, and shows how far it is and how it ended:
+// with the word, or not.
+func inProgress[T any](command *cobra.Command, word string, do func(shown *progress) (T, error)) (T, error) {
+	shown := newProgress(command.ErrOrStderr())
+	answer, err := do(shown)
+	if err != nil {
+		word = "not " + word
 	}
-	return command
+	shown.done(word)
+	return answer, err
 }
 
 // installFrom sends what a person named, with progress.

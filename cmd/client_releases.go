@@ -85,7 +85,6 @@ Its BOSH releases stay on the directors ("bosh clean-up" removes them there).`,
 }
 
 func newPoolsSyncCommand(env *clientEnv) *cobra.Command {
-	var asJSON bool
 	command := &cobra.Command{
 		Use:   "sync POOL [FILE|URL|DIR…]",
 		Short: "Give a pool's director what installed service releases need there",
@@ -93,25 +92,13 @@ func newPoolsSyncCommand(env *clientEnv) *cobra.Command {
 there what it can carry: for a pool that was added, or was away when a release
 was installed. Of the packed releases that are named, it is given what it lacks.`,
 		Example: "  serviceforge pools sync eu-1\n  serviceforge pools sync eu-1 serviceforge-redis-1.0.0.tgz",
-		Args:    cobra.MinimumNArgs(1), SilenceUsage: true, SilenceErrors: true,
+		Args:    cobra.MinimumNArgs(1),
 	}
-	connection := connectionFlags(command, env)
-	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	command.RunE = func(command *cobra.Command, args []string) error {
-		client, err := connection.client()
-		if err != nil {
-			return err
-		}
-		shown := newProgress(command.ErrOrStderr())
-		done, err := syncPool(command.Context(), client, args[0], args[1:], shown)
-		if err != nil {
-			shown.done("not synced")
-			return connection.explain(client, err)
-		}
-		shown.done("synced")
-		if asJSON {
-			return writeJSON(command.OutOrStdout(), done)
-		}
+	return showing(env, command, func(ctx context.Context, client *admin.Client, args []string) (admin.Synced, error) {
+		return inProgress(command, "synced", func(shown *progress) (admin.Synced, error) {
+			return syncPool(ctx, client, args[0], args[1:], shown)
+		})
+	}, func(_ context.Context, r reader, done admin.Synced) error {
 		var told strings.Builder
 		for _, group := range []struct {
 			what  string
@@ -121,10 +108,9 @@ was installed. Of the packed releases that are named, it is given what it lacks.
 				fmt.Fprintf(&told, "%s %s\n", group.what, printable(line))
 			}
 		}
-		_, err = fmt.Fprint(command.OutOrStdout(), told.String())
+		_, err := fmt.Fprint(r.out, told.String())
 		return err
-	}
-	return command
+	})
 }
 
 // syncPool sends one release after the other, or none; the answer is that of all.
