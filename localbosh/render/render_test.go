@@ -3,7 +3,6 @@ package render_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -16,15 +15,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "__erb" {
 		os.Exit(render.ErbMain(os.Args[2:]))
 	}
-	var remove func()
-	var err error
-	if program, remove, err = unraced.Program("github.com/serviceforge/serviceforge/spec/children"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	remove()
-	os.Exit(code)
+	unraced.Main("github.com/serviceforge/serviceforge/spec/children", &program, m.Run)
 }
 
 // program is what the renderers' children run.

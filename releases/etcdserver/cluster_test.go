@@ -43,15 +43,7 @@ func TestMain(m *testing.M) {
 	case len(os.Args) > 1 && os.Args[1] == "__erb":
 		os.Exit(render.ErbMain(os.Args[2:]))
 	}
-	var remove func()
-	var err error
-	if renderer, remove, err = unraced.Program("github.com/serviceforge/serviceforge/spec/children"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	remove()
-	os.Exit(code)
+	unraced.Main("github.com/serviceforge/serviceforge/spec/children", &renderer, m.Run)
 }
 
 // renderer is what renders templates.

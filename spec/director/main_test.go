@@ -36,15 +36,7 @@ func TestMain(m *testing.M) {
 			os.Exit(child(os.Args[2:]))
 		}
 	}
-	var remove func()
-	var err error
-	if program, remove, err = unraced.Program("github.com/serviceforge/serviceforge/spec/children"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	remove()
-	os.Exit(code)
+	unraced.Main("github.com/serviceforge/serviceforge/spec/children", &program, m.Run)
 }
 
 // program is what the director's children run.

@@ -24,18 +24,13 @@ func Main(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "__spiff" {
 		os.Exit(releases.SpiffMain(os.Args[2:]))
 	}
-	var remove func()
-	var err error
-	if Program, remove, err = unraced.Program("github.com/serviceforge/serviceforge/spec/spiff/child"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	Renderer = releases.NewSpiff(Program, nil)
-	code := m.Run()
-	if err := Renderer.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	remove()
-	os.Exit(code)
+	unraced.Main("github.com/serviceforge/serviceforge/spec/spiff/child", &Program, func() int {
+		Renderer = releases.NewSpiff(Program, nil)
+		code := m.Run()
+		if err := Renderer.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+		return code
+	})
 }
