@@ -125,7 +125,7 @@ func (o *others) initialCluster(members []*pb.Member) string {
 // promote gives a learner its vote, as soon as it has caught up. A member that
 // has it returns at once.
 func promote(ctx context.Context, config *embed.Config, server *etcdserver.EtcdServer, rootPassword string) error {
-	if !server.IsLearner() {
+	if !learns(server) {
 		return nil
 	}
 	o, err := othersOf(config, rootPassword)
@@ -133,12 +133,20 @@ func promote(ctx context.Context, config *embed.Config, server *etcdserver.EtcdS
 		return err
 	}
 	return o.persist(ctx, "get a vote in the cluster", func(ctx context.Context, client *clientv3.Client) error {
-		if !server.IsLearner() {
+		if !learns(server) {
 			return nil
 		}
 		_, err := client.MemberPromote(ctx, uint64(server.MemberID()))
 		return err
 	})
+}
+
+// learns says whether the server has no vote, or does not know yet: one that was
+// killed while it joined may not have read that it is a member, and etcd's own
+// IsLearner panics then.
+func learns(server *etcdserver.EtcdServer) bool {
+	member := server.Cluster().Member(server.MemberID())
+	return member == nil || member.IsLearner
 }
 
 // persist repeats a request to the others until it succeeds or ctx ends.
