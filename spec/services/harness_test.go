@@ -98,6 +98,17 @@ func (s *service) change(method, id string, body map[string]any) (status int, op
 	return status, answer.Operation, answer.Description
 }
 
+// refuses asks for parameters that are wrong, one after the other.
+func (s *service) refuses(id string, wrong ...map[string]any) {
+	s.t.Helper()
+	for _, parameters := range wrong {
+		status, _, description := s.change("PATCH", id, map[string]any{"parameters": parameters})
+		if status != http.StatusBadRequest || !strings.Contains(description, "parameter ") {
+			s.t.Errorf("%v: %d %s", parameters, status, description)
+		}
+	}
+}
+
 // create begins an instance; Await its operation.
 func (s *service) create(id, plan string, parameters map[string]any) (operation string) {
 	s.t.Helper()
