@@ -169,6 +169,7 @@ func TestAnErrandThatHangs(t *testing.T) {
 	}
 	taken := h.create("b")
 	h.awaitProgress("b", taken.Operation, "Running the errand smoke")
+	h.director.awaitRunning(t, 1) // what is told is written before the errand is asked for
 	h.until("b", h.remove("b").Operation, serviceforge.Succeeded)
 	if h.director.running() != 0 {
 		t.Error("a task of an errand is left")
@@ -234,6 +235,7 @@ func TestAnErrandIsMeasured(t *testing.T) {
 		accepted := h.create(id)
 		h.awaitProgress(id, accepted.Operation, "Running the errand smoke")
 		if id == "a" {
+			director.awaitRunning(t, 1) // what is told is written before the errand is asked for
 			director.step()
 			h.until(id, accepted.Operation, serviceforge.Succeeded)
 		}
