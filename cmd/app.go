@@ -16,6 +16,7 @@ import (
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/localbosh"
 	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/orchestrator/install"
 	"github.com/serviceforge/serviceforge/orchestrator/shelf"
 	"github.com/serviceforge/serviceforge/releases"
@@ -44,7 +45,7 @@ type App struct {
 	shelf     *shelf.Shelf
 	installer *install.Installer
 	pools     *pools.Set
-	directors map[string]orchestrator.Director
+	directors map[string]director.Director
 	users     *users.Drivers
 	spiff     *releases.Spiff
 	engine    *orchestrator.Engine

@@ -22,6 +22,7 @@ import (
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/orchestrator"
 	"github.com/serviceforge/serviceforge/orchestrator/bosh"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/store"
 	"github.com/serviceforge/serviceforge/users"
@@ -153,7 +154,7 @@ func (a *App) loadPools() error {
 			return err
 		}
 	}
-	a.directors = map[string]orchestrator.Director{}
+	a.directors = map[string]director.Director{}
 	for _, pool := range all {
 		d := pool.Director
 		client, err := bosh.New(bosh.Options{URL: d.URL, CA: d.CA, Username: d.Username, Password: d.Password, UAA: bosh.UAA(d.UAA), Observe: a.metrics.asked(pool.Name)})

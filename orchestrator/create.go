@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/releases"
 )
 
@@ -98,7 +99,7 @@ func (l *leader) makeSecrets(ctx context.Context, i *serviceforge.Instance) erro
 
 // mayDeploy looks the name up once, before the first deploy: a deployment
 // without our stamp is never touched.
-func (l *leader) mayDeploy(ctx context.Context, d Director, i *serviceforge.Instance) error {
+func (l *leader) mayDeploy(ctx context.Context, d director.Director, i *serviceforge.Instance) error {
 	if i.Operation.Intent.Verb != "" {
 		return nil // the name was free, or ours, before the first attempt in this pool
 	}
@@ -131,14 +132,14 @@ func (l *leader) awaitDeploy(ctx context.Context, i *serviceforge.Instance) (nex
 	switch {
 	case err != nil:
 		return goOn, err
-	case task.running() && l.overdue(i):
+	case task.Running() && l.overdue(i):
 		return goOn, l.giveUp(ctx, i, p.director)
-	case task.running():
+	case task.Running():
 		return l.untilDue(i), nil
-	case task.State == TaskDone:
+	case task.State == director.TaskDone:
 		p.breaker.ended(i.ID, task.ID, well, "")
 		return l.advance(ctx, i, serviceforge.Deployed)
-	case task.State == TaskTimeout:
+	case task.State == director.TaskTimeout:
 		return l.recover(ctx, i, p.director, "the director gave the task up")
 	case lockTaken(task):
 		return l.again(ctx, i, task.Result) // a wait, not a failure
@@ -147,7 +148,7 @@ func (l *leader) awaitDeploy(ctx context.Context, i *serviceforge.Instance) (nex
 }
 
 // taskFailed decides by what the director says whether another attempt makes sense.
-func (l *leader) taskFailed(ctx context.Context, i *serviceforge.Instance, p *poller, task Task) (next, error) {
+func (l *leader) taskFailed(ctx context.Context, i *serviceforge.Instance, p *poller, task director.Task) (next, error) {
 	cause := l.reason(ctx, p.director, i, task)
 	found := classify(cause)
 	p.breaker.ended(i.ID, task.ID, found.health, cause)
@@ -173,7 +174,7 @@ func (l *leader) taskFailed(ctx context.Context, i *serviceforge.Instance, p *po
 
 // recover decides by the deployment itself what became of a task that cannot
 // be asked: the first line of its manifest names the operation.
-func (l *leader) recover(ctx context.Context, i *serviceforge.Instance, d Director, cause string) (next, error) {
+func (l *leader) recover(ctx context.Context, i *serviceforge.Instance, d director.Director, cause string) (next, error) {
 	manifest, err := d.Manifest(ctx, i.Deployment)
 	if err != nil && serviceforge.CodeOf(err) != serviceforge.NotFound {
 		return goOn, err
@@ -199,7 +200,7 @@ func (l *leader) again(ctx context.Context, i *serviceforge.Instance, cause stri
 }
 
 // giveUp ends an overdue task and the operation.
-func (l *leader) giveUp(ctx context.Context, i *serviceforge.Instance, d Director) error {
+func (l *leader) giveUp(ctx context.Context, i *serviceforge.Instance, d director.Director) error {
 	if err := d.Cancel(ctx, i.Operation.Intent.Task); err != nil {
 		return err
 	}
@@ -234,13 +235,13 @@ func (l *leader) check(ctx context.Context, i *serviceforge.Instance) (next, err
 
 // learn returns the instance as it was deployed, with its addresses, and what
 // bindings need that hangs on them: a failed update leaves both as they are.
-func (l *leader) learn(ctx context.Context, d Director, i *serviceforge.Instance) (serviceforge.Instance, error) {
+func (l *leader) learn(ctx context.Context, d director.Director, i *serviceforge.Instance) (serviceforge.Instance, error) {
 	deployed := i.Wished()
 	vms, err := d.Instances(ctx, i.Deployment)
 	if err != nil {
 		return deployed, err
 	}
-	deployed.Facts = addressesOf(vms)
+	deployed.Facts = director.Addresses(vms)
 	if deployed.Access, err = l.access(ctx, &deployed); err == nil {
 		deployed.Access, err = releases.WithPrepared(deployed.Access, i.Secrets)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
 // ahead gives the house a clock that runs ahead of the real one by as much as
@@ -119,7 +120,7 @@ func TestADeleteWaitsForACancelledTaskThatIsQueued(t *testing.T) {
 	h.director.awaitRunning(t, 1)
 	h.awaits("a", func(x orchestrator.Explanation) bool { return x.Instance.Operation.Step == serviceforge.Submitted })
 	removed := h.remove("a")
-	eventually(t, func() (int, error) { return 0, h.director.is(1, orchestrator.TaskCancelling) })
+	eventually(t, func() (int, error) { return 0, h.director.is(1, director.TaskCancelling) })
 	h.still(removed, "a", serviceforge.Accepted)
 	if n := h.director.count("Cancel"); n != 1 {
 		t.Errorf("%d cancels", n)
@@ -132,7 +133,7 @@ func TestADeleteWaitsForACancelledTaskThatIsQueued(t *testing.T) {
 	}
 	h.director.step()
 	h.until("a", removed.Operation, serviceforge.Succeeded)
-	if err := h.director.is(1, orchestrator.TaskCancelled); err != nil || len(h.director.deployments) != 0 {
+	if err := h.director.is(1, director.TaskCancelled); err != nil || len(h.director.deployments) != 0 {
 		t.Errorf("%v, deployments %v", err, h.director.deployments)
 	}
 }

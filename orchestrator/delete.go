@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/releases"
 )
 
@@ -59,9 +60,9 @@ func (l *leader) endSuperseded(ctx context.Context, i *serviceforge.Instance) (n
 		return l.advance(ctx, i, serviceforge.Placed)
 	case err != nil:
 		return goOn, err
-	case !task.running():
+	case !task.Running():
 		return l.advance(ctx, i, serviceforge.Placed)
-	case task.State != TaskCancelling:
+	case task.State != director.TaskCancelling:
 		if err := p.director.Cancel(ctx, old.Task); err != nil {
 			return goOn, err
 		}
@@ -120,11 +121,11 @@ func (l *leader) awaitDelete(ctx context.Context, i *serviceforge.Instance) (nex
 	switch {
 	case err != nil && !forgotten:
 		return goOn, err
-	case !forgotten && task.running() && l.overdue(i):
+	case !forgotten && task.Running() && l.overdue(i):
 		return goOn, l.fail(ctx, i, "The deletion took too long; delete it again", fmt.Sprintf("task %d of the director still runs", task.ID))
-	case !forgotten && task.running():
+	case !forgotten && task.Running():
 		return l.untilDue(i), nil
-	case !forgotten && task.State == TaskDone:
+	case !forgotten && task.State == director.TaskDone:
 		return goOn, l.bury(ctx, i)
 	}
 	cause := "the director has forgotten the task"
@@ -169,7 +170,7 @@ const (
 // manifest decides; a deployment that never succeeded has no manifest, then the
 // tasks do, and without those what the instance had wished to post when the name
 // was free (DESIGN §4, "Stamp").
-func (l *leader) owner(ctx context.Context, d Director, i *serviceforge.Instance) (owner, error) {
+func (l *leader) owner(ctx context.Context, d director.Director, i *serviceforge.Instance) (owner, error) {
 	manifest, err := d.Manifest(ctx, i.Deployment)
 	if serviceforge.CodeOf(err) == serviceforge.NotFound {
 		return nobody, nil
@@ -194,7 +195,7 @@ func (l *leader) owner(ctx context.Context, d Director, i *serviceforge.Instance
 		}
 		return unheardOf, nil
 	}
-	tasks, err := d.Tasks(ctx, TaskQuery{Deployment: i.Deployment})
+	tasks, err := d.Tasks(ctx, director.TaskQuery{Deployment: i.Deployment})
 	if err != nil {
 		return foreign, err
 	}

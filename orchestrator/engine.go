@@ -16,6 +16,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/orchestrator/shelf"
 	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/store"
@@ -37,7 +38,7 @@ type Options struct {
 	Store     *store.Store
 	Shelf     *shelf.Shelf // what is on offer, and what instances are made with
 	Pools     *pools.Set
-	Directors map[string]Director // by pool name
+	Directors map[string]director.Director // by pool name
 	Users     *users.Drivers
 	Spiff     *releases.Spiff
 	Log       *slog.Logger

@@ -9,6 +9,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/releases"
 )
 
@@ -138,9 +139,9 @@ func TestACreateWhoseTaskFails(t *testing.T) {
 		state   serviceforge.State
 		posts   int
 	}{
-		{[]string{orchestrator.TaskError}, serviceforge.Succeeded, serviceforge.Running, 2},
-		{[]string{orchestrator.TaskError, orchestrator.TaskError}, serviceforge.Failed, serviceforge.FailedDeployment, 2},
-		{[]string{orchestrator.TaskTimeout}, serviceforge.Succeeded, serviceforge.Running, 2},
+		{[]string{director.TaskError}, serviceforge.Succeeded, serviceforge.Running, 2},
+		{[]string{director.TaskError, director.TaskError}, serviceforge.Failed, serviceforge.FailedDeployment, 2},
+		{[]string{director.TaskTimeout}, serviceforge.Succeeded, serviceforge.Running, 2},
 	} {
 		t.Run(fmt.Sprint(c.outcome), func(t *testing.T) {
 			h := newHouse(t)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/releases"
 )
 
@@ -111,7 +112,7 @@ func (l *leader) postErrand(ctx context.Context, i *serviceforge.Instance, p *po
 
 // errandInstances says on which instances the errand is to run; none = on all
 // that have it.
-func (l *leader) errandInstances(ctx context.Context, d Director, i *serviceforge.Instance, e releases.Errand) ([]VM, error) {
+func (l *leader) errandInstances(ctx context.Context, d director.Director, i *serviceforge.Instance, e releases.Errand) ([]director.VM, error) {
 	manifest, err := d.Manifest(ctx, i.Deployment)
 	if err != nil {
 		return nil, err
@@ -124,8 +125,8 @@ func (l *leader) errandInstances(ctx context.Context, d Director, i *serviceforg
 	if err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(vms, func(a, b VM) int { return slices.Index(groups, a.Group) - slices.Index(groups, b.Group) })
-	vms = slices.DeleteFunc(vms, func(vm VM) bool {
+	slices.SortStableFunc(vms, func(a, b director.VM) int { return slices.Index(groups, a.Group) - slices.Index(groups, b.Group) })
+	vms = slices.DeleteFunc(vms, func(vm director.VM) bool {
 		named := slices.Contains(e.On, fmt.Sprintf("%s/%d", vm.Group, vm.Index))
 		return vm.Missing || !slices.Contains(groups, vm.Group) || len(e.On) > 0 && !named
 	})
@@ -152,20 +153,20 @@ func (l *leader) awaitErrand(ctx context.Context, i *serviceforge.Instance, p *p
 		return l.errandAnew(ctx, i, "the director has forgotten the task")
 	case err != nil:
 		return goOn, err
-	case task.running() && left > 0:
+	case task.Running() && left > 0:
 		return l.until(i, left), nil
-	case task.running() && task.State != TaskCancelling:
+	case task.Running() && task.State != director.TaskCancelling:
 		if err := p.director.Cancel(ctx, task.ID); err != nil {
 			return goOn, err
 		}
 		return l.until(i, closest), nil
-	case task.running():
+	case task.Running():
 		return l.until(i, closest), nil
 	case lockTaken(task):
 		return l.errandAnew(ctx, i, task.Result)
-	case task.State != TaskDone && left <= 0:
+	case task.State != director.TaskDone && left <= 0:
 		return l.errandFailed(ctx, i, e, "it did not end within "+limit, l.reason(ctx, p.director, i, task))
-	case task.State != TaskDone:
+	case task.State != director.TaskDone:
 		return l.errandFailed(ctx, i, e, "it could not be run", l.reason(ctx, p.director, i, task))
 	}
 	output, err := p.director.Results(ctx, task.ID)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
 // awaits polls until the explanation of an instance is what is wanted.
@@ -62,7 +63,7 @@ func TestAFailureIsExplained(t *testing.T) {
 		{"Stemcell version '1' for OS 'x' doesn't exist", "stemcell_missing", "not ready for this plan", "bosh upload-stemcell"},
 	} {
 		h := newHouse(t)
-		h.director.outcome, h.director.words = []string{orchestrator.TaskError}, c.words
+		h.director.outcome, h.director.words = []string{director.TaskError}, c.words
 		h.run()
 		h.until("a", h.create("a").Operation, serviceforge.Failed)
 		x, err := h.engine().Explain(t.Context(), operator, "a")
@@ -79,7 +80,7 @@ func TestAFailureIsExplained(t *testing.T) {
 // What a director quotes of a manifest does not bring secrets to light.
 func TestCausesHoldNoSecrets(t *testing.T) {
 	h := newHouse(t)
-	h.director.outcome, h.director.quote = []string{orchestrator.TaskError, orchestrator.TaskError}, true
+	h.director.outcome, h.director.quote = []string{director.TaskError, director.TaskError}, true
 	h.run()
 	h.until("a", h.create("a").Operation, serviceforge.Failed)
 	i, err := h.Instance(t.Context(), cc, "a")

@@ -6,11 +6,12 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
 // heard is a Director whose answers, or silences, a breaker hears of.
 type heard struct {
-	Director
+	director.Director
 	breaker *breaker
 }
 
@@ -39,7 +40,7 @@ func (h *heard) Delete(ctx context.Context, deployment, contextID string) (int, 
 }
 
 // RunErrand is Director's.
-func (h *heard) RunErrand(ctx context.Context, deployment, errand string, on []VM, contextID string) (int, error) {
+func (h *heard) RunErrand(ctx context.Context, deployment, errand string, on []director.VM, contextID string) (int, error) {
 	task, err := h.Director.RunErrand(ctx, deployment, errand, on, contextID)
 	h.tell(ctx, err)
 	return task, err
@@ -53,14 +54,14 @@ func (h *heard) Results(ctx context.Context, task int) ([]byte, error) {
 }
 
 // Tasks is Director's.
-func (h *heard) Tasks(ctx context.Context, q TaskQuery) ([]Task, error) {
+func (h *heard) Tasks(ctx context.Context, q director.TaskQuery) ([]director.Task, error) {
 	tasks, err := h.Director.Tasks(ctx, q)
 	h.tell(ctx, err)
 	return tasks, err
 }
 
 // Task is Director's.
-func (h *heard) Task(ctx context.Context, id int, wait time.Duration) (Task, error) {
+func (h *heard) Task(ctx context.Context, id int, wait time.Duration) (director.Task, error) {
 	task, err := h.Director.Task(ctx, id, wait)
 	h.tell(ctx, err)
 	return task, err
@@ -81,7 +82,7 @@ func (h *heard) Manifest(ctx context.Context, deployment string) ([]byte, error)
 }
 
 // Instances is Director's.
-func (h *heard) Instances(ctx context.Context, deployment string) ([]VM, error) {
+func (h *heard) Instances(ctx context.Context, deployment string) ([]director.VM, error) {
 	vms, err := h.Director.Instances(ctx, deployment)
 	h.tell(ctx, err)
 	return vms, err

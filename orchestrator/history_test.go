@@ -7,11 +7,12 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
 func TestTheHistoryTellsWhoWhatAndWhy(t *testing.T) {
 	h := newHouse(t)
-	h.director.outcome = []string{orchestrator.TaskError}
+	h.director.outcome = []string{director.TaskError}
 	h.run()
 	wish := order("a")
 	wish.Identity = strings.Repeat("i", 3*serviceforge.MaxTold)

@@ -22,6 +22,7 @@ import (
 	"github.com/serviceforge/serviceforge/config"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/orchestrator/shelf"
 	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/spec/spiff"
@@ -134,7 +135,7 @@ func newHouseOf(t *testing.T, files fs.FS, quotas ...string) *house {
 	}
 	h.options = orchestrator.Options{
 		Store: s, Pools: set,
-		Directors: map[string]orchestrator.Director{pool.Name: h.director}, Users: drivers, Spiff: spiff.Renderer, Log: quiet,
+		Directors: map[string]director.Director{pool.Name: h.director}, Users: drivers, Spiff: spiff.Renderer, Log: quiet,
 		Now: time.Now, NewID: func() string { return ulid.Make().String() }, Name: "test", StrangerWait: -1,
 	}
 	h.sell(files, nil)

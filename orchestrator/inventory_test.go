@@ -6,18 +6,18 @@ import (
 	"slices"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
 // inventory is what operators' commands ask the scripted director for.
 type inventory struct {
-	info                orchestrator.Info
+	info                director.Info
 	cloud               []string
 	releases, stemcells map[string][]string
 	vms                 int // VMs of a deployment whose first deploy failed
 }
 
-func (d *scripted) Info(context.Context) (i orchestrator.Info, err error) {
+func (d *scripted) Info(context.Context) (i director.Info, err error) {
 	err = d.call("Info", func() error { i = d.inventory.info; return nil })
 	return i, err
 }

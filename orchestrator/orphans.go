@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/store"
 )
@@ -93,7 +94,7 @@ type search struct {
 	*Engine
 	pool     string   // the first of those on the director
 	pools    []string // all of them
-	director Director
+	director director.Director
 	byID     map[string]store.Tombstone
 	byName   map[string]store.Tombstone
 }
@@ -171,7 +172,7 @@ func (s *search) look(ctx context.Context, name string) (seen sight, found bool,
 		s.judgeStamp(&seen.Stray, manifest)
 		return seen, true, nil
 	}
-	tasks, err := s.director.Tasks(ctx, TaskQuery{Deployment: name})
+	tasks, err := s.director.Tasks(ctx, director.TaskQuery{Deployment: name})
 	if err != nil {
 		return seen, true, err
 	}
@@ -238,7 +239,7 @@ func (s *search) remove(ctx context.Context, seen sight) (task int, err error) {
 	defer cancel()
 	name := seen.Deployment
 	changed := serviceforge.Errorf(serviceforge.Conflict, "deployment %s on pool %s changed meanwhile: look again with `serviceforge orphans`", name, s.pool)
-	before, err := s.director.Tasks(ctx, TaskQuery{Deployment: name})
+	before, err := s.director.Tasks(ctx, director.TaskQuery{Deployment: name})
 	if err != nil {
 		return 0, err
 	}
@@ -261,8 +262,8 @@ func (s *search) remove(ctx context.Context, seen sight) (task int, err error) {
 	if task, err = s.director.Delete(ctx, name, contextID); err != nil {
 		return 0, err
 	}
-	after, err := s.director.Tasks(ctx, TaskQuery{Deployment: name})
-	if err == nil && slices.ContainsFunc(after, func(t Task) bool { return touches(&t, name) && t.ID > traces.newest && t.ID < task }) {
+	after, err := s.director.Tasks(ctx, director.TaskQuery{Deployment: name})
+	if err == nil && slices.ContainsFunc(after, func(t director.Task) bool { return touches(&t, name) && t.ID > traces.newest && t.ID < task }) {
 		if err := s.director.Cancel(ctx, task); err != nil {
 			return 0, err
 		}

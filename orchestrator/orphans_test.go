@@ -10,6 +10,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
 // deleted makes an instance and deletes it: what remains is a tombstone, and
@@ -30,7 +31,7 @@ func (d *scripted) stands(name, manifest, contextID string) {
 	defer d.mu.Unlock()
 	d.deployments[name] = &deployment{manifest: []byte(manifest)}
 	if contextID != "" {
-		d.task(orchestrator.Task{State: orchestrator.TaskError, Deployment: name, ContextID: contextID, Description: "create deployment"})
+		d.task(director.Task{State: director.TaskError, Deployment: name, ContextID: contextID, Description: "create deployment"})
 	}
 }
 
@@ -182,7 +183,7 @@ func TestAnEarlierInstancesLateRequestKeepsNobodyFromDeleting(t *testing.T) {
 				if test.want == serviceforge.Failed {
 					operation = somebodys
 				}
-				h.director.outcome = []string{orchestrator.TaskError, orchestrator.TaskError}
+				h.director.outcome = []string{director.TaskError, director.TaskError}
 				h.until("a", h.create("a").Operation, serviceforge.Failed)
 				manifest := ""
 				if deployed {

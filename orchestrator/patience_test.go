@@ -8,6 +8,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
 // A director that refuses opens its breaker: what comes waits and does not
@@ -57,7 +58,7 @@ func TestWorkWaitsForADirectorThatIsAway(t *testing.T) {
 func TestDeploysWaitForAnInfrastructureWithoutRoom(t *testing.T) {
 	h := newHouse(t)
 	h.director.words = "Failed to reserve IP for 'x': no more available"
-	h.director.outcome = []string{orchestrator.TaskDone, orchestrator.TaskError, orchestrator.TaskError, orchestrator.TaskError}
+	h.director.outcome = []string{director.TaskDone, director.TaskError, director.TaskError, director.TaskError}
 	h.run()
 	h.until("old", h.create("old").Operation, serviceforge.Succeeded)
 	for _, id := range []string{"a", "b", "c"} {

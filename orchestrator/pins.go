@@ -5,6 +5,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/releases"
 )
 
@@ -28,7 +29,7 @@ func (l *leader) pin(i *serviceforge.Instance) error {
 // maySucceed refuses a manifest that would lose data of the deployment that
 // stands, before it is sent. The manifest of the last success is what counts: a
 // deployment that never succeeded holds nothing.
-func (l *leader) maySucceed(ctx context.Context, d Director, i *serviceforge.Instance, after []byte) error {
+func (l *leader) maySucceed(ctx context.Context, d director.Director, i *serviceforge.Instance, after []byte) error {
 	if i.Operation.Kind != serviceforge.Update {
 		return nil
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/serviceforge/serviceforge"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/store"
 )
 
@@ -24,7 +25,7 @@ func (h *house) pooled(rule string, more ...string) map[string]*scripted {
 	files["service.yml"] = &fstest.MapFile{Data: []byte(strings.Replace(string(plain["service.yml"].Data), "description: a plan", "description: a plan"+rule, 1))}
 	h.sell(files, nil)
 	directors := map[string]*scripted{}
-	h.options.Directors = map[string]orchestrator.Director{}
+	h.options.Directors = map[string]director.Director{}
 	var all []pools.Pool
 	for _, m := range more {
 		p, err := pools.Parse([]byte("pool:\n  azs: [z1]\n  network: default\n  vm_types: {small: tiny}\n  stemcells: {ubuntu-jammy: \"1\"}\n" + m))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/store"
 )
 
@@ -21,7 +22,7 @@ const (
 type poller struct {
 	leader   *leader
 	pool     pools.Pool
-	director Director
+	director director.Director
 	breaker  *breaker
 	kept     store.Breaker // what of it is stored; of keepBreakers only
 	budget   *budget       // of the director's, shared by its pools
@@ -31,26 +32,26 @@ type poller struct {
 	restored store.Told    // what was told last, by whichever leader
 
 	mu       sync.Mutex
-	inFlight map[string]flight    // by instance: who holds one of the pool's slots
-	line     *line                // instances that wait for a slot
-	took     durations            // of tasks
-	expected map[int]string       // unfinished task -> instance
-	due      map[string]time.Time // instance -> when the time of its operation is over
-	live     map[int]Task         // what the last list said of them
-	results  map[int]outcome      // ended tasks nobody has asked for yet
+	inFlight map[string]flight     // by instance: who holds one of the pool's slots
+	line     *line                 // instances that wait for a slot
+	took     durations             // of tasks
+	expected map[int]string        // unfinished task -> instance
+	due      map[string]time.Time  // instance -> when the time of its operation is over
+	live     map[int]director.Task // what the last list said of them
+	results  map[int]outcome       // ended tasks nobody has asked for yet
 }
 
 // outcome is what became of an ended task.
 type outcome struct {
 	instance string
-	task     Task
+	task     director.Task
 	err      error
 }
 
-func newPoller(l *leader, pool pools.Pool, d Director, b *budget) *poller {
+func newPoller(l *leader, pool pools.Pool, d director.Director, b *budget) *poller {
 	p := &poller{
 		leader: l, pool: pool, budget: b, wake: make(chan struct{}, 1), news: make(chan struct{}, 1), looks: make(chan look),
-		inFlight: map[string]flight{}, line: newLine(), took: durations{}, expected: map[int]string{}, due: map[string]time.Time{}, live: map[int]Task{}, results: map[int]outcome{},
+		inFlight: map[string]flight{}, line: newLine(), took: durations{}, expected: map[int]string{}, due: map[string]time.Time{}, live: map[int]director.Task{}, results: map[int]outcome{},
 	}
 	p.breaker = newBreaker(l.Now, p.turned)
 	if d != nil {
@@ -86,7 +87,7 @@ func (p *poller) expect(instance string, task int) {
 // result returns what is known of an intent's task without asking the director.
 // The owner of a running task is woken when it ends. NotFound = the director
 // does not know the task, or has another one under its number: it was set up anew.
-func (p *poller) result(instance string, intent *serviceforge.Intent) (Task, error) {
+func (p *poller) result(instance string, intent *serviceforge.Intent) (director.Task, error) {
 	p.mu.Lock()
 	o, ended := p.results[intent.Task]
 	last, listed := p.live[intent.Task]
@@ -97,11 +98,11 @@ func (p *poller) result(instance string, intent *serviceforge.Intent) (Task, err
 	case ended:
 		last = o.task
 	case !listed:
-		last = Task{ID: intent.Task, State: TaskProcessing, ContextID: intent.ContextID}
+		last = director.Task{ID: intent.Task, State: director.TaskProcessing, ContextID: intent.ContextID}
 	}
 	if last.ContextID != intent.ContextID {
 		p.forsake(intent.Task)
-		return Task{}, serviceforge.Errorf(serviceforge.NotFound, "task %d of the director is somebody else's", intent.Task)
+		return director.Task{}, serviceforge.Errorf(serviceforge.NotFound, "task %d of the director is somebody else's", intent.Task)
 	}
 	if !ended {
 		p.expect(instance, intent.Task) // also when listed: a list names tasks that nobody expects
@@ -191,14 +192,14 @@ func (p *poller) poll(ctx context.Context, expected []int) error {
 	asking, cancel := context.WithTimeout(ctx, p.leader.PostTimeout+taskHold)
 	defer cancel()
 	if len(expected) == 0 {
-		_, err := p.director.Tasks(asking, TaskQuery{States: unfinished, Limit: 1})
+		_, err := p.director.Tasks(asking, director.TaskQuery{States: director.Unfinished, Limit: 1})
 		return err
 	}
-	tasks, err := p.director.Tasks(asking, TaskQuery{States: unfinished, Wait: taskHold})
+	tasks, err := p.director.Tasks(asking, director.TaskQuery{States: director.Unfinished, Wait: taskHold})
 	if err != nil {
 		return err
 	}
-	listed := map[int]Task{}
+	listed := map[int]director.Task{}
 	for _, t := range tasks {
 		listed[t.ID] = t
 	}
@@ -225,7 +226,7 @@ func (p *poller) poll(ctx context.Context, expected []int) error {
 
 // heard has the owner of a running task look at it when it is not what it was
 // (it may be somebody else's now), or when its time is over. p.mu is held.
-func (p *poller) heard(id int, task Task) {
+func (p *poller) heard(id int, task director.Task) {
 	instance, ours := p.expected[id]
 	if !ours {
 		return
@@ -252,7 +253,7 @@ func (p *poller) lookUp(ctx context.Context, id int, hold time.Duration) error {
 	switch {
 	case err != nil && serviceforge.CodeOf(err) != serviceforge.NotFound:
 		return err
-	case err == nil && task.running():
+	case err == nil && task.Running():
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.heard(id, task)
@@ -268,11 +269,11 @@ func (p *poller) lookUp(ctx context.Context, id int, hold time.Duration) error {
 func (p *poller) harvest(ctx context.Context, ended []int) error {
 	asking, cancel := context.WithTimeout(ctx, p.leader.PostTimeout)
 	defer cancel()
-	tasks, err := p.director.Tasks(asking, TaskQuery{States: finished, Limit: max(harvestLeast, 2*len(ended))})
+	tasks, err := p.director.Tasks(asking, director.TaskQuery{States: director.Ended, Limit: max(harvestLeast, 2*len(ended))})
 	if err != nil {
 		return err
 	}
-	known := map[int]Task{}
+	known := map[int]director.Task{}
 	for _, t := range tasks {
 		known[t.ID] = t
 	}
@@ -292,7 +293,7 @@ func (p *poller) harvest(ctx context.Context, ended []int) error {
 }
 
 // ended keeps an outcome and wakes the instance it belongs to.
-func (p *poller) ended(id int, task Task, err error) {
+func (p *poller) ended(id int, task director.Task, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	instance, ok := p.expected[id]

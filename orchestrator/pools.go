@@ -11,6 +11,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/store"
 )
 
@@ -108,14 +109,14 @@ func freePlaces(p *pools.Pool, instances int, claims map[serviceforge.Claim]stri
 }
 
 // health asks the pool's director who it is, and whom it takes us for.
-func (e *Engine) health(ctx context.Context, pool string) (Info, string) {
-	director := e.Directors[pool]
-	if director == nil {
-		return Info{}, "no director is configured"
+func (e *Engine) health(ctx context.Context, pool string) (director.Info, string) {
+	asked := e.Directors[pool]
+	if asked == nil {
+		return director.Info{}, "no director is configured"
 	}
 	ctx, cancel := context.WithTimeout(ctx, inspection)
 	defer cancel()
-	info, err := director.Info(ctx)
+	info, err := asked.Info(ctx)
 	switch {
 	case err != nil:
 		return info, serviceforge.MessageOf(err)
@@ -218,7 +219,7 @@ func (e *Engine) checkPlans(ctx context.Context, p *pools.Pool, there bool) (fin
 	return findings
 }
 
-func checkNames(ctx context.Context, d Director, p *pools.Pool) []Finding {
+func checkNames(ctx context.Context, d director.Director, p *pools.Pool) []Finding {
 	const what = "cloud config"
 	texts, err := d.CloudConfigs(ctx)
 	if err != nil {
@@ -241,7 +242,7 @@ func checkNames(ctx context.Context, d Director, p *pools.Pool) []Finding {
 	return findings
 }
 
-func (e *Engine) checkReleases(ctx context.Context, d Director) (findings []Finding) {
+func (e *Engine) checkReleases(ctx context.Context, d director.Director) (findings []Finding) {
 	there, err := d.Releases(ctx)
 	if err != nil {
 		return []Finding{{What: "releases", Says: serviceforge.MessageOf(err)}}
@@ -256,7 +257,7 @@ func (e *Engine) checkReleases(ctx context.Context, d Director) (findings []Find
 	return findings
 }
 
-func checkStemcells(ctx context.Context, d Director, p *pools.Pool) (findings []Finding) {
+func checkStemcells(ctx context.Context, d director.Director, p *pools.Pool) (findings []Finding) {
 	there, err := d.Stemcells(ctx)
 	if err != nil {
 		return []Finding{{What: "stemcells", Says: serviceforge.MessageOf(err)}}

@@ -9,6 +9,7 @@ import (
 	"github.com/serviceforge/serviceforge"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
 func (h *house) status(pool string) orchestrator.PoolStatus {
@@ -27,7 +28,7 @@ func (h *house) status(pool string) orchestrator.PoolStatus {
 func TestPoolStatuses(t *testing.T) {
 	h := newHouse(t)
 	directors := h.pooled("", "  name: lab\n  max_in_flight: 1\n"+slots(4), "  name: open\n  state: cordoned\n", "  name: away\n  state: cordoned\n")
-	directors["lab"].inventory.info = orchestrator.Info{Name: "lab", User: "serviceforge"}
+	directors["lab"].inventory.info = director.Info{Name: "lab", User: "serviceforge"}
 	directors["away"].fault = func(_, call string) error { return lost(call) }
 	directors["lab"].hold = true
 	h.run()
@@ -106,8 +107,8 @@ func TestAllReplicasHonourACordon(t *testing.T) {
 	})
 }
 
-func token(scopes ...string) orchestrator.Info {
-	return orchestrator.Info{User: "forge", UUID: "u-1", UAA: true, Scopes: scopes}
+func token(scopes ...string) director.Info {
+	return director.Info{User: "forge", UUID: "u-1", UAA: true, Scopes: scopes}
 }
 
 func TestScopes(t *testing.T) {
@@ -166,7 +167,7 @@ func TestCheckPool(t *testing.T) {
 		return strings.Join(bad, "; ")
 	}
 	good := inventory{
-		info:     orchestrator.Info{User: "serviceforge"},
+		info:     director.Info{User: "serviceforge"},
 		cloud:    []string{"azs: [{name: z1}]\nnetworks: [{name: default}]", "vm_types: [{name: tiny}]"},
 		releases: map[string][]string{"plain": {"0.9", "1"}}, stemcells: map[string][]string{"ubuntu-jammy": {"1"}},
 	}

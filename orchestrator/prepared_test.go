@@ -14,6 +14,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
 // withPrepared is the plain service with n users made at deploy time.
@@ -144,7 +145,7 @@ func TestAPreparedUserWhoseUpdateFails(t *testing.T) {
 	bound, err := h.Bind(t.Context(), bindOrder("b"))
 	must(t, err)
 	stood := h.standing()
-	h.director.outcome = []string{orchestrator.TaskError}
+	h.director.outcome = []string{director.TaskError}
 	_, err = h.Unbind(t.Context(), unbindOrder("b"))
 	must(t, err)
 	h.untilBinding("b", serviceforge.Succeeded)

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
 // A leader that hangs over one director keeps its lease, for that is kept by
@@ -27,7 +27,7 @@ func TestALeaderThatMakesNoStepGivesUp(t *testing.T) {
 	}
 	h.options.Name, h.options.StuckAfter = "stuck", 300*time.Millisecond
 	well := h.options
-	h.options.Directors = map[string]orchestrator.Director{"local": stuck}
+	h.options.Directors = map[string]director.Director{"local": stuck}
 	h.run()
 	t.Cleanup(func() { close(hung) }) // before the engines are waited for
 	accepted := h.create("a")

@@ -6,6 +6,7 @@ import (
 	"reflect"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/store"
 )
 
@@ -105,7 +106,7 @@ func (l *leader) verifyDeployment(ctx context.Context, i *serviceforge.Instance)
 	if err != nil {
 		return err
 	}
-	addresses := addressesOf(vms)
+	addresses := director.Addresses(vms)
 	if len(addresses) == 0 {
 		return serviceforge.Errorf(serviceforge.Unprocessable, "the deployment %s has no VMs: look with `bosh -d %s instances`", i.Deployment, i.Deployment)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
 func (h *house) repair(id string) orchestrator.Accepted {
@@ -40,7 +41,7 @@ var keyID = regexp.MustCompile(`"key_id":"[^"]*"`)
 // The pins of a failed create stay: its pool, and above all its secrets.
 func TestARepairKeepsThePins(t *testing.T) {
 	h := newHouse(t)
-	h.director.outcome = []string{orchestrator.TaskError, orchestrator.TaskError}
+	h.director.outcome = []string{director.TaskError, director.TaskError}
 	h.run()
 	h.until("a", h.create("a").Operation, serviceforge.Failed)
 	before, err := h.Instance(t.Context(), cc, "a")

@@ -2,13 +2,14 @@ package orchestrator
 
 import (
 	"fmt"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"strings"
 )
 
 // checkScopes says whether our token may do what the engine does, and no more
 // than that: the authority over one team's deployments is enough (BOSH,
 // "Director users and permissions"). A password has no scopes: nothing is found.
-func checkScopes(d Info) []Finding {
+func checkScopes(d director.Info) []Finding {
 	const what = "scopes"
 	if !d.UAA {
 		return nil

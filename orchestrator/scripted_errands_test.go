@@ -7,7 +7,7 @@ import (
 	"regexp"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
 // errands is what the scripted director knows of errands.
@@ -20,7 +20,7 @@ type errands struct {
 	results map[int]string   // by task
 }
 
-func (d *scripted) RunErrand(_ context.Context, name, errand string, on []orchestrator.VM, contextID string) (id int, err error) {
+func (d *scripted) RunErrand(_ context.Context, name, errand string, on []director.VM, contextID string) (id int, err error) {
 	err = d.call("RunErrand", func() error {
 		if d.deployments[name] == nil {
 			return serviceforge.Errorf(serviceforge.NotFound, "Deployment '%s' doesn't exist", name)
@@ -35,13 +35,13 @@ func (d *scripted) RunErrand(_ context.Context, name, errand string, on []orches
 			exit, d.errands.exits[errand] = next[0], next[1:]
 		}
 		if len(on) == 0 { // as a colocated one does
-			on = []orchestrator.VM{{Group: "node", ID: "id-0"}, {Group: "node", ID: "id-1"}}
+			on = []director.VM{{Group: "node", ID: "id-0"}, {Group: "node", ID: "id-1"}}
 		}
-		t := orchestrator.Task{State: orchestrator.TaskDone, Deployment: name, ContextID: contextID,
+		t := director.Task{State: director.TaskDone, Deployment: name, ContextID: contextID,
 			Description: "run errand " + errand + " from deployment " + name, Result: "1 succeeded, 0 errored, 0 canceled"}
 		switch {
 		case d.errands.refused[errand]:
-			t.State, t.Result = orchestrator.TaskError, "Errand '"+errand+"' doesn't exist"
+			t.State, t.Result = director.TaskError, "Errand '"+errand+"' doesn't exist"
 		case d.errands.hold:
 			t.State = d.held()
 		}

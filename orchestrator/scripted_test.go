@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
 // scripted is a director in memory. It keeps to what WIRE.md says a real one
@@ -20,22 +20,22 @@ import (
 type scripted struct {
 	mu          sync.Mutex
 	deployments map[string]*deployment
-	tasks       []orchestrator.Task // by id, from 1
-	hold        bool                // deploy tasks do not end by themselves
-	holdDeletes bool                // nor do those of deletes
-	stillborn   bool                // it dies over each deploy when there is a deployment, but no task
-	dies        bool                // the next deletion is its end: nothing is left, but the task has timed out
-	queue       bool                // tasks that are held wait for a worker of the director
-	outcome     []string            // states of the next deploy tasks; "" or none = done
-	words       string              // what failed tasks say
-	quote       bool                // failed tasks quote the last manifest
-	events      string              // what tasks that run say; "" = as failed tasks
-	posted      []byte              // the last manifest
-	manifests   map[int][]byte      // by the task that they were posted for
-	address     string              // of every deployment's first VM
-	moved       map[string]string   // addresses of the first VMs of deployments
-	broken      map[string]bool     // deployments whose second VM is missing
-	mute        string              // a deployment whose instances the director does not tell
+	tasks       []director.Task   // by id, from 1
+	hold        bool              // deploy tasks do not end by themselves
+	holdDeletes bool              // nor do those of deletes
+	stillborn   bool              // it dies over each deploy when there is a deployment, but no task
+	dies        bool              // the next deletion is its end: nothing is left, but the task has timed out
+	queue       bool              // tasks that are held wait for a worker of the director
+	outcome     []string          // states of the next deploy tasks; "" or none = done
+	words       string            // what failed tasks say
+	quote       bool              // failed tasks quote the last manifest
+	events      string            // what tasks that run say; "" = as failed tasks
+	posted      []byte            // the last manifest
+	manifests   map[int][]byte    // by the task that they were posted for
+	address     string            // of every deployment's first VM
+	moved       map[string]string // addresses of the first VMs of deployments
+	broken      map[string]bool   // deployments whose second VM is missing
+	mute        string            // a deployment whose instances the director does not tell
 	inventory   inventory
 	errands     errands
 	uploads     uploads
@@ -76,7 +76,7 @@ func lost(call string) error {
 }
 
 // task adds a task; d.mu is held.
-func (d *scripted) task(t orchestrator.Task) int {
+func (d *scripted) task(t director.Task) int {
 	t.ID = len(d.tasks) + 1
 	d.tasks = append(d.tasks, t)
 	d.tell()
@@ -99,17 +99,17 @@ func (d *scripted) Deploy(_ context.Context, manifest []byte, contextID string) 
 			return lost("Deploy")
 		}
 		d.posted = manifest
-		state := orchestrator.TaskDone
+		state := director.TaskDone
 		if len(d.outcome) > 0 {
 			state, d.outcome = d.outcome[0], d.outcome[1:]
 		}
 		if d.hold {
 			state = d.held()
 		}
-		if state == orchestrator.TaskDone {
+		if state == director.TaskDone {
 			d.deployments[name].manifest = manifest
 		}
-		id = d.task(orchestrator.Task{State: state, Deployment: name, ContextID: contextID, Description: "create deployment", Result: "as scripted"})
+		id = d.task(director.Task{State: state, Deployment: name, ContextID: contextID, Description: "create deployment", Result: "as scripted"})
 		d.manifests[id] = manifest
 		return nil
 	})
@@ -118,13 +118,13 @@ func (d *scripted) Deploy(_ context.Context, manifest []byte, contextID string) 
 
 func (d *scripted) held() string {
 	if d.queue {
-		return orchestrator.TaskQueued
+		return director.TaskQueued
 	}
-	return orchestrator.TaskProcessing
+	return director.TaskProcessing
 }
 
-func running(t orchestrator.Task) bool {
-	return t.State == orchestrator.TaskProcessing || t.State == orchestrator.TaskQueued || t.State == orchestrator.TaskCancelling
+func running(t director.Task) bool {
+	return t.State == director.TaskProcessing || t.State == director.TaskQueued || t.State == director.TaskCancelling
 }
 
 // is says whether a task is in the state.
@@ -154,27 +154,27 @@ func (d *scripted) Delete(_ context.Context, name, contextID string) (id int, er
 		}
 		for _, t := range d.tasks {
 			if t.Deployment == name && running(t) {
-				id = d.task(orchestrator.Task{State: orchestrator.TaskError, Deployment: name, ContextID: contextID, Description: "delete deployment " + name, Result: "Failed to acquire lock"})
+				id = d.task(director.Task{State: director.TaskError, Deployment: name, ContextID: contextID, Description: "delete deployment " + name, Result: "Failed to acquire lock"})
 				return nil
 			}
 		}
-		state := orchestrator.TaskDone
+		state := director.TaskDone
 		switch {
 		case d.holdDeletes:
 			state = d.held()
 		case d.dies:
-			d.dies, state = false, orchestrator.TaskTimeout
+			d.dies, state = false, director.TaskTimeout
 			fallthrough
 		default:
 			delete(d.deployments, name)
 		}
-		id = d.task(orchestrator.Task{State: state, Deployment: name, ContextID: contextID, Description: "delete deployment " + name})
+		id = d.task(director.Task{State: state, Deployment: name, ContextID: contextID, Description: "delete deployment " + name})
 		return nil
 	})
 	return id, err
 }
 
-func (d *scripted) Tasks(ctx context.Context, q orchestrator.TaskQuery) (found []orchestrator.Task, err error) {
+func (d *scripted) Tasks(ctx context.Context, q director.TaskQuery) (found []director.Task, err error) {
 	changed := d.news()
 	list := func() error {
 		found = nil
@@ -201,7 +201,7 @@ func (d *scripted) news() <-chan struct{} {
 	return d.changed
 }
 
-func (d *scripted) Task(ctx context.Context, id int, wait time.Duration) (t orchestrator.Task, err error) {
+func (d *scripted) Task(ctx context.Context, id int, wait time.Duration) (t director.Task, err error) {
 	changed := d.news()
 	read := func() error {
 		if id < 1 || id > len(d.tasks) {
@@ -233,10 +233,10 @@ func hold(ctx context.Context, changed <-chan struct{}, wait time.Duration) {
 func (d *scripted) Cancel(_ context.Context, id int) error {
 	return d.call("Cancel", func() error {
 		switch d.tasks[id-1].State {
-		case orchestrator.TaskProcessing:
-			d.tasks[id-1].State = orchestrator.TaskCancelled
-		case orchestrator.TaskQueued: // until a worker takes it up
-			d.tasks[id-1].State = orchestrator.TaskCancelling
+		case director.TaskProcessing:
+			d.tasks[id-1].State = director.TaskCancelled
+		case director.TaskQueued: // until a worker takes it up
+			d.tasks[id-1].State = director.TaskCancelling
 		}
 		d.tell()
 		return nil
@@ -254,12 +254,12 @@ func (d *scripted) Manifest(_ context.Context, name string) (manifest []byte, er
 	return manifest, err
 }
 
-func (d *scripted) Instances(_ context.Context, name string) (vms []orchestrator.VM, err error) {
+func (d *scripted) Instances(_ context.Context, name string) (vms []director.VM, err error) {
 	err = d.call("Instances", func() error {
 		if d.deployments[name] == nil {
 			return serviceforge.Errorf(serviceforge.NotFound, "Deployment '%s' doesn't exist", name)
 		}
-		vms = []orchestrator.VM{{ID: "id-0", Group: "node", Addresses: []string{d.address}}, {ID: "id-1", Group: "node", Index: 1, Addresses: []string{"127.1.1.2"}}, {ID: "id-e", Group: "errand"}}
+		vms = []director.VM{{ID: "id-0", Group: "node", Addresses: []string{d.address}}, {ID: "id-1", Group: "node", Index: 1, Addresses: []string{"127.1.1.2"}}, {ID: "id-e", Group: "errand"}}
 		if name == d.mute {
 			return serviceforge.Errorf(serviceforge.Unavailable, "500 for %s", name)
 		}
@@ -305,15 +305,15 @@ func (d *scripted) step() {
 	defer d.mu.Unlock()
 	for i, t := range d.tasks {
 		switch {
-		case t.State == orchestrator.TaskCancelling:
-			d.tasks[i].State = orchestrator.TaskCancelled
+		case t.State == director.TaskCancelling:
+			d.tasks[i].State = director.TaskCancelled
 		case running(t) && strings.Contains(t.ContextID, ".delete."):
-			d.tasks[i].State = orchestrator.TaskDone
+			d.tasks[i].State = director.TaskDone
 			delete(d.deployments, t.Deployment)
 		case running(t) && strings.Contains(t.ContextID, ".errand."):
-			d.tasks[i].State = orchestrator.TaskDone
+			d.tasks[i].State = director.TaskDone
 		case running(t):
-			d.tasks[i].State = orchestrator.TaskDone
+			d.tasks[i].State = director.TaskDone
 			d.deployments[t.Deployment].manifest = d.manifests[t.ID]
 		}
 	}

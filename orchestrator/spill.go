@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
 // maxSpills is how often a create may leave a pool for another one (DESIGN §4).
@@ -16,7 +17,7 @@ var noRoom = []string{"no_capacity", "quota", "ips_exhausted"}
 // maySpill says whether a create whose task failed may go to another pool: for
 // want of room, before any VM ran, at most twice, and where the plan allows
 // another pool that can take it now. A request that names its pool stays there.
-func (l *leader) maySpill(ctx context.Context, i *serviceforge.Instance, d Director, why verdict) (bool, error) {
+func (l *leader) maySpill(ctx context.Context, i *serviceforge.Instance, d director.Director, why verdict) (bool, error) {
 	if !slices.Contains(noRoom, why.class) || len(i.Operation.Tried) >= maxSpills {
 		return false, nil
 	}
@@ -69,9 +70,9 @@ func (l *leader) leaving(ctx context.Context, i *serviceforge.Instance) (next, e
 	switch {
 	case err != nil && !forgotten:
 		return goOn, err
-	case !forgotten && task.running() && !l.overdue(i):
+	case !forgotten && task.Running() && !l.overdue(i):
 		return l.untilDue(i), nil
-	case !forgotten && task.State == TaskDone:
+	case !forgotten && task.State == director.TaskDone:
 		return l.elsewhere(ctx, i)
 	case l.overdue(i):
 		return goOn, l.fail(ctx, i, "The deployment took too long", i.Operation.Cause)

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
 const outOfCapacity = "CPI error 'Bosh::Clouds::VMCreationFailed' with message 'InsufficientInstanceCapacity: no m5.large left' in 'create_vm' CPI method"
@@ -17,7 +17,7 @@ const outOfCapacity = "CPI error 'Bosh::Clouds::VMCreationFailed' with message '
 func (d *scripted) full(words string, times int) {
 	d.words = words
 	for range times {
-		d.outcome = append(d.outcome, orchestrator.TaskError)
+		d.outcome = append(d.outcome, director.TaskError)
 	}
 }
 

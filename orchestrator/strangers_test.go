@@ -7,6 +7,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
 // Deployments that are not ours to touch, with a manifest and without one: every
@@ -99,8 +100,8 @@ func TestAnOrphanThatBecomesSomebodyElsesIsLeftAlone(t *testing.T) {
 		return h, func(state string) {
 			h.director.mu.Lock()
 			defer h.director.mu.Unlock()
-			h.director.task(orchestrator.Task{State: orchestrator.TaskDone, Deployment: "plain-a", Description: "delete deployment plain-a"})
-			h.director.task(orchestrator.Task{State: state, Deployment: "plain-a", Description: "create deployment"})
+			h.director.task(director.Task{State: director.TaskDone, Deployment: "plain-a", Description: "delete deployment plain-a"})
+			h.director.task(director.Task{State: state, Deployment: "plain-a", Description: "create deployment"})
 		}
 	}
 	for _, test := range []struct {
@@ -111,10 +112,10 @@ func TestAnOrphanThatBecomesSomebodyElsesIsLeftAlone(t *testing.T) {
 		want     serviceforge.Code
 		deletes  int
 	}{
-		{"before the first look", "Manifest", "before", 1, orchestrator.TaskError, serviceforge.Forbidden, 0},
-		{"between the looks", "Tasks", "before", 2, orchestrator.TaskError, serviceforge.Conflict, 0},
-		{"between the looks, and it runs", "Tasks", "before", 2, orchestrator.TaskProcessing, serviceforge.NotReady, 0},
-		{"after the last look", "Delete", "before", 1, orchestrator.TaskProcessing, serviceforge.Conflict, 1},
+		{"before the first look", "Manifest", "before", 1, director.TaskError, serviceforge.Forbidden, 0},
+		{"between the looks", "Tasks", "before", 2, director.TaskError, serviceforge.Conflict, 0},
+		{"between the looks, and it runs", "Tasks", "before", 2, director.TaskProcessing, serviceforge.NotReady, 0},
+		{"after the last look", "Delete", "before", 1, director.TaskProcessing, serviceforge.Conflict, 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
 // contextID names one attempt of one step; the director keeps it with the task
@@ -83,10 +84,10 @@ func (l *leader) submit(ctx context.Context, i *serviceforge.Instance) (next, er
 // find looks for the task of an intent. A request that an earlier leader sent
 // may still be under way: wait says for how long it must be given time. The
 // oldest of several tasks counts; the others found nothing left to do.
-func (l *leader) find(ctx context.Context, d Director, intent *serviceforge.Intent) (task int, found bool, wait time.Duration, err error) {
+func (l *leader) find(ctx context.Context, d director.Director, intent *serviceforge.Intent) (task int, found bool, wait time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, l.PostTimeout)
 	defer cancel()
-	tasks, err := d.Tasks(ctx, TaskQuery{ContextID: intent.ContextID})
+	tasks, err := d.Tasks(ctx, director.TaskQuery{ContextID: intent.ContextID})
 	if err != nil {
 		return 0, false, 0, err
 	}
@@ -101,21 +102,21 @@ func (l *leader) find(ctx context.Context, d Director, intent *serviceforge.Inte
 
 // lockTaken says that a task failed only because another one worked on the
 // same deployment (WIRE.md 401).
-func lockTaken(t Task) bool {
-	return t.State == TaskError && strings.HasPrefix(t.Result, "Failed to acquire lock")
+func lockTaken(t director.Task) bool {
+	return t.State == director.TaskError && strings.HasPrefix(t.Result, "Failed to acquire lock")
 }
 
 // reason returns the whole reason of a failed task, for the operator: the
 // result is cut at 128 characters, the last event is not (WIRE.md 310). Secrets
 // of the instance are not in it.
-func (l *leader) reason(ctx context.Context, d Director, i *serviceforge.Instance, t Task) string {
+func (l *leader) reason(ctx context.Context, d director.Director, i *serviceforge.Instance, t director.Task) string {
 	if t.ID == 0 {
 		return "the task is not known any more"
 	}
 	return hide(i, l.lastWords(ctx, d, t))
 }
 
-func (l *leader) lastWords(ctx context.Context, d Director, t Task) string {
+func (l *leader) lastWords(ctx context.Context, d director.Director, t director.Task) string {
 	short := fmt.Sprintf("task %d: %s: %s", t.ID, t.State, t.Result)
 	events, err := d.Events(ctx, t.ID, 0)
 	if err != nil {

@@ -7,12 +7,13 @@ import (
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/catalog"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
 // lack says what the pool's director does not have of what a plan needs of it,
 // or "". The kind of a network is not known where our client may not read the
 // cloud config.
-func lack(ctx context.Context, d Director, p *pools.Pool, needs catalog.DirectorNeeds) (string, error) {
+func lack(ctx context.Context, d director.Director, p *pools.Pool, needs catalog.DirectorNeeds) (string, error) {
 	if needs.ConfigServer || needs.LocalDNS {
 		info, err := d.Info(ctx)
 		switch {

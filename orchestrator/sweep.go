@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/store"
 )
@@ -27,8 +28,8 @@ const sweepFailures = 3
 // the breaker of a pool is open.
 type sweeper struct {
 	*leader
-	pools    []string // those on the director
-	director Director // not heard by the breakers
+	pools    []string          // those on the director
+	director director.Director // not heard by the breakers
 	known    store.Sweep
 	calls    int // in this round
 }
@@ -142,7 +143,7 @@ func (s *sweeper) ask(ctx context.Context, gap time.Duration, do func(context.Co
 
 // look asks for the instances of one deployment, and the service whether it serves.
 func (s *sweeper) look(ctx context.Context, gap time.Duration, i *store.Summary) error {
-	var vms []VM
+	var vms []director.VM
 	err := s.ask(ctx, gap, func(ctx context.Context) (err error) {
 		vms, err = s.director.Instances(ctx, i.Deployment)
 		return err
@@ -164,7 +165,7 @@ func (s *sweeper) look(ctx context.Context, gap time.Duration, i *store.Summary)
 		return ignoreGone(err)
 	}
 	if len(findings) == 0 {
-		if err := s.learn(ctx, &record, addressesOf(vms)); err != nil {
+		if err := s.learn(ctx, &record, director.Addresses(vms)); err != nil {
 			return err
 		}
 		i.Revision = record.Revision

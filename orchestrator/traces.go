@@ -1,6 +1,9 @@
 package orchestrator
 
-import "strings"
+import (
+	"github.com/serviceforge/serviceforge/orchestrator/director"
+	"strings"
+)
 
 // traces are what the tasks of a deployment tell about where it comes from.
 // They decide where there is no manifest, which would carry a stamp.
@@ -16,7 +19,7 @@ type traces struct {
 // Of what is left it is ours if this instance posted for it: before it first
 // did so there was no deployment of that name, whatever became of the earlier
 // one's deletion. Tasks of other kinds say nothing.
-func tracesOf(tasks []Task, deployment string, operations, buried []string) traces {
+func tracesOf(tasks []director.Task, deployment string, operations, buried []string) traces {
 	var found traces
 	alien := false
 	for n := range tasks {
@@ -25,10 +28,10 @@ func tracesOf(tasks []Task, deployment string, operations, buried []string) trac
 			continue
 		}
 		found.newest = max(found.newest, t.ID)
-		if t.running() {
+		if t.Running() {
 			found.running = t.ID
 		}
-		if deletes(t, deployment) && t.State == TaskDone {
+		if deletes(t, deployment) && t.State == director.TaskDone {
 			break // what was before has nothing to do with what stands there
 		}
 		switch {
@@ -50,17 +53,17 @@ func tracesOf(tasks []Task, deployment string, operations, buried []string) trac
 
 // touches says whether a task deploys or deletes the deployment, in the words
 // of the director (recordings).
-func touches(t *Task, deployment string) bool {
+func touches(t *director.Task, deployment string) bool {
 	return deletes(t, deployment) || strings.HasPrefix(t.Description, "create deployment")
 }
 
-func deletes(t *Task, deployment string) bool {
+func deletes(t *director.Task, deployment string) bool {
 	return t.Description == "delete deployment "+deployment
 }
 
 // postedFor says whether a task was posted for one of the operations: their ids
 // begin the context ids.
-func postedFor(t *Task, operations []string) bool {
+func postedFor(t *director.Task, operations []string) bool {
 	for _, operation := range operations {
 		if strings.HasPrefix(t.ContextID, operation+".") {
 			return true

@@ -8,10 +8,11 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
 // tell1 changes the director's first task, as nobody would who does not lie.
-func (d *scripted) tell1(change func(t *orchestrator.Task)) {
+func (d *scripted) tell1(change func(t *director.Task)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.hold = false
@@ -60,41 +61,41 @@ func TestOnlyItsOwnDeploymentsWaitForADirector(t *testing.T) {
 			}
 		}},
 		{what: "its task vanished", want: serviceforge.Succeeded, posts: 2, spoil: func(_ *testing.T, _ *house, bad *scripted) func() {
-			return func() { bad.tell1(func(t *orchestrator.Task) { t.State = "" }) }
+			return func() { bad.tell1(func(t *director.Task) { t.State = "" }) }
 		}},
 		{what: "its task vanished, but was done", want: serviceforge.Succeeded, posts: 1, spoil: func(_ *testing.T, _ *house, bad *scripted) func() {
 			return func() {
-				bad.tell1(func(t *orchestrator.Task) {
+				bad.tell1(func(t *director.Task) {
 					t.State = ""
 					bad.deployments[t.Deployment].manifest = bad.manifests[t.ID]
 				})
 			}
 		}},
 		{what: "its task timed out", want: serviceforge.Succeeded, posts: 2, spoil: func(_ *testing.T, _ *house, bad *scripted) func() {
-			return func() { bad.tell1(func(t *orchestrator.Task) { t.State = orchestrator.TaskTimeout }) }
+			return func() { bad.tell1(func(t *director.Task) { t.State = director.TaskTimeout }) }
 		}},
 		{what: "the task is somebody else's, and runs", want: serviceforge.Succeeded, posts: 2, spoil: func(t *testing.T, _ *house, bad *scripted) func() {
 			t.Cleanup(func() {
-				if bad.count("Cancel") > 0 || bad.is(1, orchestrator.TaskProcessing) != nil {
+				if bad.count("Cancel") > 0 || bad.is(1, director.TaskProcessing) != nil {
 					t.Error("somebody else's task was touched")
 				}
 			})
 			return func() {
-				bad.tell1(func(t *orchestrator.Task) { t.Deployment, t.ContextID = "theirs", "their.context" })
+				bad.tell1(func(t *director.Task) { t.Deployment, t.ContextID = "theirs", "their.context" })
 			}
 		}},
 		{what: "the task is somebody else's, and is done", want: serviceforge.Succeeded, posts: 2, spoil: func(_ *testing.T, _ *house, bad *scripted) func() {
 			return func() {
-				bad.tell1(func(t *orchestrator.Task) {
-					t.Deployment, t.ContextID, t.State = "theirs", "", orchestrator.TaskDone
+				bad.tell1(func(t *director.Task) {
+					t.Deployment, t.ContextID, t.State = "theirs", "", director.TaskDone
 				})
 			}
 		}},
 		{what: "the deployment is gone", want: serviceforge.Failed, spoil: func(_ *testing.T, _ *house, bad *scripted) func() {
 			return func() {
-				bad.tell1(func(t *orchestrator.Task) {
+				bad.tell1(func(t *director.Task) {
 					delete(bad.deployments, t.Deployment)
-					t.State = orchestrator.TaskDone
+					t.State = director.TaskDone
 				})
 			}
 		}},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
 // toLarge asks for the larger plan.
@@ -112,10 +113,10 @@ func TestAFailedUpdateLeavesTheInstance(t *testing.T) {
 		outcome, words string
 		repeatable     bool
 	}{
-		{orchestrator.TaskError, "it went wrong", true},
-		{orchestrator.TaskError, "Required property 'level' was not specified", false},
-		{orchestrator.TaskCancelled, "Task 2 cancelled", true},
-		{orchestrator.TaskTimeout, "", true},
+		{director.TaskError, "it went wrong", true},
+		{director.TaskError, "Required property 'level' was not specified", false},
+		{director.TaskCancelled, "Task 2 cancelled", true},
+		{director.TaskTimeout, "", true},
 	} {
 		t.Run(c.outcome+" "+c.words, func(t *testing.T) {
 			t.Parallel()
@@ -152,7 +153,7 @@ func TestTheWishIsNotQuoted(t *testing.T) {
 	h := newHouse(t)
 	h.run()
 	h.until("a", h.create("a").Operation, serviceforge.Succeeded)
-	h.director.outcome, h.director.quote = []string{orchestrator.TaskError}, true
+	h.director.outcome, h.director.quote = []string{director.TaskError}, true
 	h.until("a", h.change("a", parameters(`{"word": "a-word-of-a-wish"}`)).Operation, serviceforge.Failed)
 	if i := h.instance("a"); strings.Contains(i.Operation.Cause+i.Operation.Message, "of-a-wish") || !strings.Contains(i.Operation.Cause, "[redacted]") {
 		t.Errorf("cause %q, message %q", i.Operation.Cause, i.Operation.Message)
@@ -165,7 +166,7 @@ func TestTheOldParametersAreDeployedAgain(t *testing.T) {
 	h := newHouse(t)
 	h.run()
 	h.until("a", h.create("a").Operation, serviceforge.Succeeded)
-	h.director.outcome = []string{orchestrator.TaskError}
+	h.director.outcome = []string{director.TaskError}
 	h.until("a", h.change("a", parameters(`{"level": 7}`)).Operation, serviceforge.Failed)
 	back := h.change("a")
 	if back.Done {
@@ -250,7 +251,7 @@ func TestAPlatformStillHearsOfItsFailedUpdate(t *testing.T) {
 	h := newHouse(t)
 	h.run()
 	h.until("a", h.create("a").Operation, serviceforge.Succeeded)
-	h.director.outcome = []string{orchestrator.TaskError}
+	h.director.outcome = []string{director.TaskError}
 	failed := h.change("a", toLarge)
 	h.until("a", failed.Operation, serviceforge.Failed)
 	for range 2 {

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/releases"
 )
 
@@ -45,7 +45,7 @@ func (d *scripted) Matches(context.Context, []byte) (known []string, err error) 
 	return known, err
 }
 
-func (d *scripted) UploadRelease(_ context.Context, t orchestrator.Tarball) (task int, err error) {
+func (d *scripted) UploadRelease(_ context.Context, t director.Tarball) (task int, err error) {
 	err = d.call("UploadRelease", func() error {
 		in, err := t.Open()
 		if err != nil {
@@ -68,9 +68,9 @@ func (d *scripted) UploadRelease(_ context.Context, t orchestrator.Tarball) (tas
 			d.uploads.parts[ref] = c.Parts
 		}
 		d.uploads.sent = append(d.uploads.sent, ref)
-		task = d.task(orchestrator.Task{State: orchestrator.TaskDone, Description: "create release", Result: "Created release '" + ref + "'"})
+		task = d.task(director.Task{State: director.TaskDone, Description: "create release", Result: "Created release '" + ref + "'"})
 		if d.uploads.slow > 0 {
-			d.tasks[task-1].State = orchestrator.TaskProcessing
+			d.tasks[task-1].State = director.TaskProcessing
 			time.AfterFunc(d.uploads.slow, func() { d.uploaded(task) })
 		}
 		if d.uploads.hidden {
@@ -85,19 +85,19 @@ func (d *scripted) UploadRelease(_ context.Context, t orchestrator.Tarball) (tas
 func (d *scripted) uploaded(task int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.tasks[task-1].State = orchestrator.TaskDone
+	d.tasks[task-1].State = director.TaskDone
 	d.tell()
 }
 
 func (d *scripted) FetchRelease(context.Context, string, string) (task int, err error) {
 	err = d.call("FetchRelease", func() error {
-		task = d.task(orchestrator.Task{State: orchestrator.TaskError, Description: "create release", Result: "No connection"})
+		task = d.task(director.Task{State: director.TaskError, Description: "create release", Result: "No connection"})
 		return nil
 	})
 	return task, err
 }
 
-func (d *scripted) UploadStemcell(_ context.Context, t orchestrator.Tarball) (task int, err error) {
+func (d *scripted) UploadStemcell(_ context.Context, t director.Tarball) (task int, err error) {
 	err = d.call("UploadStemcell", func() error {
 		in, err := t.Open()
 		if err != nil {
@@ -113,7 +113,7 @@ func (d *scripted) UploadStemcell(_ context.Context, t orchestrator.Tarball) (ta
 		}
 		d.inventory.stemcells[s.OS] = append(d.inventory.stemcells[s.OS], s.Version)
 		d.uploads.sent = append(d.uploads.sent, "stemcell "+s.OS+"/"+s.Version)
-		task = d.task(orchestrator.Task{State: orchestrator.TaskDone, Description: "create stemcell"})
+		task = d.task(director.Task{State: director.TaskDone, Description: "create stemcell"})
 		return nil
 	})
 	return task, err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
 // verb is an operation that the crash walk cuts.
@@ -39,7 +40,7 @@ func verbs() []verb {
 		{
 			name: "provision that fails",
 			prepare: func(h *house) {
-				h.director.outcome = []string{orchestrator.TaskError, orchestrator.TaskError}
+				h.director.outcome = []string{director.TaskError, director.TaskError}
 			},
 			begin:  func(h *house) orchestrator.Accepted { return h.create("a") },
 			points: 12, posts: 2, ends: serviceforge.Failed, holds: "plan", // what is left of it is somebody's cost
@@ -55,7 +56,7 @@ func verbs() []verb {
 			name: "provision where an earlier one's deletion was not seen to end",
 			prepare: func(h *house) {
 				goneUnseen(h)
-				h.director.outcome = []string{orchestrator.TaskTimeout}
+				h.director.outcome = []string{director.TaskTimeout}
 			},
 			begin: func(h *house) orchestrator.Accepted { return h.create("a") }, points: 10, posts: 2, holds: "plan",
 		},
@@ -63,7 +64,7 @@ func verbs() []verb {
 			name: "deprovision of what never succeeded, where an earlier one's deletion was not seen to end",
 			prepare: func(h *house) {
 				goneUnseen(h)
-				h.director.outcome = []string{orchestrator.TaskError, orchestrator.TaskError}
+				h.director.outcome = []string{director.TaskError, director.TaskError}
 				h.until("a", h.create("a").Operation, serviceforge.Failed)
 			},
 			begin: func(h *house) orchestrator.Accepted { return h.remove("a") }, points: 6,
@@ -86,7 +87,7 @@ func verbs() []verb {
 		{
 			name: "repair of a failed create",
 			prepare: func(h *house) {
-				h.director.outcome = []string{orchestrator.TaskError, orchestrator.TaskError}
+				h.director.outcome = []string{director.TaskError, director.TaskError}
 				h.until("a", h.create("a").Operation, serviceforge.Failed)
 			},
 			begin: func(h *house) orchestrator.Accepted { return h.repair("a") }, points: 6, posts: 3, holds: "plan",
@@ -126,7 +127,7 @@ func verbs() []verb {
 			name: "update that fails",
 			prepare: func(h *house) {
 				created(h)
-				h.director.outcome = []string{orchestrator.TaskError}
+				h.director.outcome = []string{director.TaskError}
 			},
 			begin: func(h *house) orchestrator.Accepted { return h.change("a", toLarge) }, points: 8, posts: 2, ends: serviceforge.Failed, holds: "plan",
 			right: func(i serviceforge.Instance) bool {

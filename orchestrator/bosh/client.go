@@ -10,7 +10,7 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/cloudfoundry/bosh-cli/v7/director"
+	cli "github.com/cloudfoundry/bosh-cli/v7/director"
 	"github.com/cloudfoundry/bosh-utils/httpclient"
 	boshlog "github.com/cloudfoundry/bosh-utils/logger"
 
@@ -94,8 +94,8 @@ func (c *Client) Close() {
 }
 
 // call prepares one request with ctx; what came back is kept in the transport.
-func (c *Client) call(ctx context.Context, contextID string) (director.ClientRequest, *transport) {
+func (c *Client) call(ctx context.Context, contextID string) (cli.ClientRequest, *transport) {
 	t := &transport{ctx: ctx, client: c}
-	return director.NewClientRequest(c.endpoint, httpclient.NewHTTPClient(t, c.quiet),
-		director.NewNoopFileReporter(), c.quiet).WithContext(contextID), t
+	return cli.NewClientRequest(c.endpoint, httpclient.NewHTTPClient(t, c.quiet),
+		cli.NewNoopFileReporter(), c.quiet).WithContext(contextID), t
 }

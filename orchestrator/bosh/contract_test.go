@@ -19,8 +19,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/orchestrator"
 	"github.com/serviceforge/serviceforge/orchestrator/bosh"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
 // exchange is one recorded request and its answer.
@@ -120,7 +120,7 @@ func ask[T any](t *testing.T, r *replay, call func(ctx context.Context, c *bosh.
 	return answer, err
 }
 
-type task = orchestrator.Task
+type task = director.Task
 
 // contract is what our client makes of each recorded exchange.
 func contract(all map[int]exchange) []struct {
@@ -157,16 +157,16 @@ func contract(all map[int]exchange) []struct {
 			return string(output) == all[756].Answer && strings.Contains(string(output), `"exit_code":3`), err
 		}, true, ""},
 		{"tasks by context", 417, none, func(ctx context.Context, c *client) (any, error) {
-			return c.Tasks(ctx, orchestrator.TaskQuery{ContextID: "broker-ctx-1", Limit: 10})
+			return c.Tasks(ctx, director.TaskQuery{ContextID: "broker-ctx-1", Limit: 10})
 		}, []task{{ID: 28, State: "done", Deployment: "svc-1", ContextID: "broker-ctx-1", Description: "create deployment", Result: "/deployments/svc-1"}}, ""},
 		{"no tasks by context", 402, "context_id=ctx-none&verbose=2", func(ctx context.Context, c *client) (any, error) {
-			return c.Tasks(ctx, orchestrator.TaskQuery{ContextID: "ctx-none"})
+			return c.Tasks(ctx, director.TaskQuery{ContextID: "ctx-none"})
 		}, []task{}, ""},
 		{"unfinished tasks", 400, "state=processing,queued,cancelling&verbose=2", func(ctx context.Context, c *client) (any, error) {
-			return c.Tasks(ctx, orchestrator.TaskQuery{States: []string{"processing", "queued", "cancelling"}})
+			return c.Tasks(ctx, director.TaskQuery{States: []string{"processing", "queued", "cancelling"}})
 		}, []task{}, ""},
 		{"tasks of a deployment, newest first", 401, "deployment=svc-1&limit=2&verbose=2", func(ctx context.Context, c *client) (any, error) {
-			tasks, err := c.Tasks(ctx, orchestrator.TaskQuery{Deployment: "svc-1", Limit: 2})
+			tasks, err := c.Tasks(ctx, director.TaskQuery{Deployment: "svc-1", Limit: 2})
 			return len(tasks) == 2 && tasks[0].ID > tasks[1].ID && tasks[0].Deployment == "svc-1", err
 		}, true, ""},
 		{"a task", 215, none, func(ctx context.Context, c *client) (any, error) { return c.Task(ctx, 13, 0) },
@@ -208,19 +208,19 @@ func contract(all map[int]exchange) []struct {
 			return len(manifest), err
 		}, 0, serviceforge.NotFound},
 		{"instances, an errand's without an address", 394, none, func(ctx context.Context, c *client) (any, error) { return c.Instances(ctx, "svc-1") },
-			[]orchestrator.VM{{ID: "b5b336e0-68fe-408c-910a-8034af8610d2", Group: "standalone", Addresses: []string{"10.244.0.10"}}, {ID: "f7b6545f-1d42-4a0f-997f-6385a71631e9", Group: "smoke-tests", Addresses: []string{}}}, ""},
+			[]director.VM{{ID: "b5b336e0-68fe-408c-910a-8034af8610d2", Group: "standalone", Addresses: []string{"10.244.0.10"}}, {ID: "f7b6545f-1d42-4a0f-997f-6385a71631e9", Group: "smoke-tests", Addresses: []string{}}}, ""},
 		{"VMs", 392, none, func(ctx context.Context, c *client) (any, error) { return c.VMs(ctx, "svc-1") }, 1, ""},
 		{"deployments", 389, none, func(ctx context.Context, c *client) (any, error) { return c.Deployments(ctx) }, []string{"svc-1"}, ""},
 		{"not let in: 401 with plain text", 7, "exclude_configs=true&exclude_releases=true&exclude_stemcells=true", func(ctx context.Context, c *client) (any, error) {
 			return c.Deployments(ctx)
 		}, []string{}, serviceforge.Unavailable},
 		{"who it is, and we are", 3, none, func(ctx context.Context, c *client) (any, error) { return c.Info(ctx) },
-			orchestrator.Info{Name: "LabDirector", UUID: "5d6f2f3c-3b53-4a1c-9a55-0f7b6c2f4a11", Version: "283.1.0 (00000000)", User: "admin"}, ""},
+			director.Info{Name: "LabDirector", UUID: "5d6f2f3c-3b53-4a1c-9a55-0f7b6c2f4a11", Version: "283.1.0 (00000000)", User: "admin"}, ""},
 		{"nobody, where the credentials are wrong", 2, none, func(ctx context.Context, c *client) (any, error) {
 			info, err := c.Info(ctx)
 			return info.User, err
 		}, "", ""},
-		{"nginx says that the director is down", 1809, none, func(ctx context.Context, c *client) (any, error) { return c.Info(ctx) }, orchestrator.Info{}, serviceforge.Unavailable},
+		{"nginx says that the director is down", 1809, none, func(ctx context.Context, c *client) (any, error) { return c.Info(ctx) }, director.Info{}, serviceforge.Unavailable},
 		{"cloud configs", 137, "latest=true&type=cloud", func(ctx context.Context, c *client) (any, error) {
 			texts, err := c.CloudConfigs(ctx)
 			return fmt.Sprint(len(texts), strings.Contains(string(bytes.Join(texts, nil)), "- name: z1"), strings.Contains(string(bytes.Join(texts, nil)), "svc-ext")), err
@@ -257,8 +257,8 @@ func contract(all map[int]exchange) []struct {
 }
 
 // tarball holds a text: recordings keep only the size of one.
-func tarball(text string) orchestrator.Tarball {
-	return orchestrator.Tarball{Size: int64(len(text)), Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }}
+func tarball(text string) director.Tarball {
+	return director.Tarball{Size: int64(len(text)), Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }}
 }
 
 // TestTheContractWithADirector replays recordings of a real director: what our

@@ -12,18 +12,18 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cloudfoundry/bosh-cli/v7/director"
+	cli "github.com/cloudfoundry/bosh-cli/v7/director"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
-var _ orchestrator.Director = (*Client)(nil)
+var _ director.Director = (*Client)(nil)
 
 // Deploy posts a manifest and returns the task that works on it.
 func (c *Client) Deploy(ctx context.Context, manifest []byte, contextID string) (int, error) {
 	request, t := c.call(ctx, contextID)
-	var task director.TaskResp
+	var task cli.TaskResp
 	err := request.Post("/deployments", manifest, func(r *http.Request) { r.Header.Set("Content-Type", "text/yaml") }, &task)
 	return task.ID, t.translate(err, "deploying")
 }
@@ -31,14 +31,14 @@ func (c *Client) Deploy(ctx context.Context, manifest []byte, contextID string) 
 // Delete asks for the end of a deployment and returns the task.
 func (c *Client) Delete(ctx context.Context, deployment, contextID string) (int, error) {
 	request, t := c.call(ctx, contextID)
-	var task director.TaskResp
+	var task cli.TaskResp
 	err := request.Delete("/deployments/"+url.PathEscape(deployment), &task)
 	return task.ID, t.translate(err, "deleting deployment "+deployment)
 }
 
 // RunErrand asks for a run of an errand and returns the task. VMs of errand
 // groups go away after it.
-func (c *Client) RunErrand(ctx context.Context, deployment, errand string, on []orchestrator.VM, contextID string) (int, error) {
+func (c *Client) RunErrand(ctx context.Context, deployment, errand string, on []director.VM, contextID string) (int, error) {
 	type instance struct {
 		Group string `json:"group"`
 		ID    string `json:"id"`
@@ -57,7 +57,7 @@ func (c *Client) RunErrand(ctx context.Context, deployment, errand string, on []
 		return 0, serviceforge.Wrap(err, serviceforge.Internal, "%s: the request cannot be written", doing)
 	}
 	request, t := c.call(ctx, contextID)
-	var task director.TaskResp
+	var task cli.TaskResp
 	err = request.Post("/deployments/"+url.PathEscape(deployment)+"/errands/"+url.PathEscape(errand)+"/runs", text,
 		func(r *http.Request) { r.Header.Set("Content-Type", "application/json") }, &task)
 	return task.ID, t.translate(err, doing)
@@ -71,7 +71,7 @@ func (c *Client) Results(ctx context.Context, task int) ([]byte, error) {
 }
 
 // Tasks lists tasks, newest first; verbose=2 shows those of every type.
-func (c *Client) Tasks(ctx context.Context, q orchestrator.TaskQuery) ([]orchestrator.Task, error) {
+func (c *Client) Tasks(ctx context.Context, q director.TaskQuery) ([]director.Task, error) {
 	query := url.Values{"verbose": {"2"}}
 	if q.ContextID != "" {
 		query.Set("context_id", q.ContextID)
@@ -87,29 +87,29 @@ func (c *Client) Tasks(ctx context.Context, q orchestrator.TaskQuery) ([]orchest
 	}
 	request, t := c.call(ctx, "")
 	t.wait = q.Wait
-	var answers []director.TaskResp
+	var answers []cli.TaskResp
 	if err := request.Get("/tasks?"+query.Encode(), &answers); err != nil {
 		return nil, t.translate(err, "listing tasks")
 	}
-	tasks := make([]orchestrator.Task, 0, len(answers))
+	tasks := make([]director.Task, 0, len(answers))
 	for _, a := range answers {
 		tasks = append(tasks, taskFrom(a))
 	}
-	slices.SortFunc(tasks, func(a, b orchestrator.Task) int { return cmp.Compare(b.ID, a.ID) })
+	slices.SortFunc(tasks, func(a, b director.Task) int { return cmp.Compare(b.ID, a.ID) })
 	return tasks, nil
 }
 
 // Task reads one task.
-func (c *Client) Task(ctx context.Context, id int, wait time.Duration) (orchestrator.Task, error) {
+func (c *Client) Task(ctx context.Context, id int, wait time.Duration) (director.Task, error) {
 	request, t := c.call(ctx, "")
 	t.wait = wait
-	var answer director.TaskResp
+	var answer cli.TaskResp
 	err := request.Get(fmt.Sprintf("/tasks/%d", id), &answer)
 	return taskFrom(answer), t.translate(err, fmt.Sprintf("reading task %d", id))
 }
 
-func taskFrom(a director.TaskResp) orchestrator.Task {
-	return orchestrator.Task{ID: a.ID, State: a.State, Deployment: a.Deployment, ContextID: a.ContextId, Description: a.Description, Result: a.Result}
+func taskFrom(a cli.TaskResp) director.Task {
+	return director.Task{ID: a.ID, State: a.State, Deployment: a.Deployment, ContextID: a.ContextId, Description: a.Description, Result: a.Result}
 }
 
 // Cancel asks a task to end. The director refuses (400) when it has ended.
@@ -125,13 +125,13 @@ func (c *Client) Cancel(ctx context.Context, id int) error {
 // Manifest returns what the last successful deploy posted, byte for byte.
 func (c *Client) Manifest(ctx context.Context, deployment string) ([]byte, error) {
 	request, t := c.call(ctx, "")
-	var answer director.DeploymentResp
+	var answer cli.DeploymentResp
 	err := request.Get("/deployments/"+url.PathEscape(deployment), &answer)
 	return []byte(answer.Manifest), t.translate(err, "reading deployment "+deployment)
 }
 
 // Instances reads the plain list of instances: no task, no agent is asked.
-func (c *Client) Instances(ctx context.Context, deployment string) ([]orchestrator.VM, error) {
+func (c *Client) Instances(ctx context.Context, deployment string) ([]director.VM, error) {
 	type instance struct {
 		ID        string   `json:"id"`
 		Group     string   `json:"job"`
@@ -141,11 +141,11 @@ func (c *Client) Instances(ctx context.Context, deployment string) ([]orchestrat
 		ExpectsVM bool     `json:"expects_vm"`
 	}
 	answers, err := get[[]instance](ctx, c, "/deployments/"+url.PathEscape(deployment)+"/instances", "reading the instances of "+deployment)
-	vms := make([]orchestrator.VM, 0, len(answers))
+	vms := make([]director.VM, 0, len(answers))
 	for _, a := range answers {
-		vms = append(vms, orchestrator.VM{ID: a.ID, Group: a.Group, Index: a.Index, Addresses: a.IPs, Missing: a.ExpectsVM && a.CID == ""})
+		vms = append(vms, director.VM{ID: a.ID, Group: a.Group, Index: a.Index, Addresses: a.IPs, Missing: a.ExpectsVM && a.CID == ""})
 	}
-	slices.SortFunc(vms, func(a, b orchestrator.VM) int { return cmp.Compare(a.Index, b.Index) })
+	slices.SortFunc(vms, func(a, b director.VM) int { return cmp.Compare(a.Index, b.Index) })
 	return vms, err
 }
 

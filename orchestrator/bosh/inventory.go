@@ -5,9 +5,9 @@ import (
 	"net/url"
 	"slices"
 
-	"github.com/cloudfoundry/bosh-cli/v7/director"
+	cli "github.com/cloudfoundry/bosh-cli/v7/director"
 
-	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
 // get reads a path into a T.
@@ -19,9 +19,9 @@ func get[T any](ctx context.Context, c *Client, path, doing string) (T, error) {
 }
 
 // Info asks the director who it is, and what we are to it.
-func (c *Client) Info(ctx context.Context) (orchestrator.Info, error) {
+func (c *Client) Info(ctx context.Context) (director.Info, error) {
 	answer, g, err := c.whoWeAre(ctx)
-	told := orchestrator.Info{Name: answer.Name, UUID: answer.UUID, Version: answer.Version, User: answer.User, UAA: answer.Auth.Type == authUAA,
+	told := director.Info{Name: answer.Name, UUID: answer.UUID, Version: answer.Version, User: answer.User, UAA: answer.Auth.Type == authUAA,
 		ConfigServer: answer.Features["config_server"].Status, LocalDNS: answer.Features["local_dns"].Status}
 	if g != nil {
 		told.Scopes = g.scopes
@@ -32,7 +32,7 @@ func (c *Client) Info(ctx context.Context) (orchestrator.Info, error) {
 // Deployments lists the names of deployments, and nothing else of them.
 func (c *Client) Deployments(ctx context.Context) ([]string, error) {
 	query := url.Values{"exclude_configs": {"true"}, "exclude_releases": {"true"}, "exclude_stemcells": {"true"}}
-	answers, err := get[[]director.DeploymentResp](ctx, c, "/deployments?"+query.Encode(), "listing deployments")
+	answers, err := get[[]cli.DeploymentResp](ctx, c, "/deployments?"+query.Encode(), "listing deployments")
 	names := make([]string, 0, len(answers))
 	for _, a := range answers {
 		names = append(names, a.Name)
@@ -43,7 +43,7 @@ func (c *Client) Deployments(ctx context.Context) ([]string, error) {
 
 // CloudConfigs reads the cloud configs in force: the default one and named ones.
 func (c *Client) CloudConfigs(ctx context.Context) ([][]byte, error) {
-	answers, err := get[[]director.Config](ctx, c, "/configs?type=cloud&latest=true", "reading the cloud config")
+	answers, err := get[[]cli.Config](ctx, c, "/configs?type=cloud&latest=true", "reading the cloud config")
 	texts := make([][]byte, 0, len(answers))
 	for _, a := range answers {
 		texts = append(texts, []byte(a.Content))

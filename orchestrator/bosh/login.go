@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cloudfoundry/bosh-cli/v7/director"
+	cli "github.com/cloudfoundry/bosh-cli/v7/director"
 
 	"github.com/serviceforge/serviceforge"
 )
@@ -105,9 +105,9 @@ func finish(response *http.Response) {
 
 // whoWeAre asks /info with our grant: whom the director takes us for is in it.
 // An old token shows as nobody, not as a 401.
-func (c *Client) whoWeAre(ctx context.Context) (director.InfoResp, *grant, error) {
+func (c *Client) whoWeAre(ctx context.Context) (cli.InfoResp, *grant, error) {
 	for again := false; ; again = true {
-		var answer director.InfoResp
+		var answer cli.InfoResp
 		request, t := c.call(ctx, "")
 		err := t.translate(request.Get("/info", &answer), "asking who the director is")
 		if err != nil || answer.User != "" || again || !c.login.drop(ctx, t.grant) {

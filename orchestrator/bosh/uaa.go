@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cloudfoundry/bosh-cli/v7/director"
+	cli "github.com/cloudfoundry/bosh-cli/v7/director"
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
 
@@ -160,7 +160,7 @@ func (u *uaa) locate(ctx context.Context) error {
 		return silent(err)
 	}
 	defer finish(response)
-	var told director.InfoResp
+	var told cli.InfoResp
 	if response.StatusCode != http.StatusOK {
 		return silent(errors.New(response.Status))
 	}

@@ -16,8 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/orchestrator"
 	"github.com/serviceforge/serviceforge/orchestrator/bosh"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/spec/uaa"
 )
 
@@ -97,7 +97,7 @@ func TestAThousandCallsNeedNoMoreGrantsThanTokensExpire(t *testing.T) {
 				if n == 0 {
 					_, err = c.Deploy(t.Context(), []byte("name: x\n"), fmt.Sprint(round))
 				} else {
-					_, err = c.Tasks(t.Context(), orchestrator.TaskQuery{Limit: 1})
+					_, err = c.Tasks(t.Context(), director.TaskQuery{Limit: 1})
 				}
 				if err != nil {
 					t.Error(serviceforge.DetailOf(err))

@@ -6,10 +6,10 @@ import (
 	"net/http"
 	"net/url"
 
-	"github.com/cloudfoundry/bosh-cli/v7/director"
+	cli "github.com/cloudfoundry/bosh-cli/v7/director"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
 // Parts reads the fingerprints of one version of a BOSH release.
@@ -43,12 +43,12 @@ func (c *Client) Matches(ctx context.Context, manifest []byte) ([]string, error)
 }
 
 // UploadRelease posts the tarball of a BOSH release.
-func (c *Client) UploadRelease(ctx context.Context, tarball orchestrator.Tarball) (int, error) {
+func (c *Client) UploadRelease(ctx context.Context, tarball director.Tarball) (int, error) {
 	return c.send(ctx, "/releases", tarball, "uploading a release")
 }
 
 // UploadStemcell posts the tarball of a stemcell.
-func (c *Client) UploadStemcell(ctx context.Context, tarball orchestrator.Tarball) (int, error) {
+func (c *Client) UploadStemcell(ctx context.Context, tarball director.Tarball) (int, error) {
 	return c.send(ctx, "/stemcells", tarball, "uploading a stemcell")
 }
 
@@ -63,19 +63,19 @@ func (c *Client) FetchRelease(ctx context.Context, location, sha256 string) (int
 		return 0, serviceforge.Wrap(err, serviceforge.Internal, "the request for %s cannot be written", location)
 	}
 	request, t := c.call(ctx, "")
-	var task director.TaskResp
+	var task cli.TaskResp
 	err = request.Post("/releases", encoded, contentType("application/json"), &task)
 	return task.ID, t.translate(err, "having a release fetched from "+location)
 }
 
 // send streams a file, and again from its beginning where we are asked to log in anew.
-func (c *Client) send(ctx context.Context, path string, tarball orchestrator.Tarball, doing string) (int, error) {
+func (c *Client) send(ctx context.Context, path string, tarball director.Tarball, doing string) (int, error) {
 	body, err := tarball.Open()
 	if err != nil {
 		return 0, serviceforge.Wrap(err, serviceforge.Internal, "the tarball cannot be read")
 	}
 	request, t := c.call(ctx, "")
-	var task director.TaskResp
+	var task cli.TaskResp
 	err = request.Post(path, nil, func(r *http.Request) {
 		contentType("application/x-compressed")(r)
 		r.Body, r.GetBody, r.ContentLength = body, tarball.Open, tarball.Size

@@ -14,7 +14,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
-	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/orchestrator/shelf"
 	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/store"
@@ -28,7 +28,7 @@ type Options struct {
 	Store     *store.Store
 	Shelf     *shelf.Shelf // one that follows the store
 	Pools     *pools.Set
-	Directors map[string]orchestrator.Director // by pool name
+	Directors map[string]director.Director // by pool name
 	Spiff     *releases.Spiff
 	Log       *slog.Logger
 	Now       func() time.Time

@@ -7,14 +7,14 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
-	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/releases"
 )
 
 // need is what one pool's director has to be given for a release.
 type need struct {
 	pool      pools.Pool
-	director  orchestrator.Director
+	director  director.Director
 	send      []carried
 	fetch     []releases.BOSHRelease
 	stemcells []stemcell

@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/store"
 )
@@ -33,12 +33,12 @@ type parcel struct {
 // carried is a BOSH release whose tarball is in the parcel.
 type carried struct {
 	releases.BOSHContent
-	tarball orchestrator.Tarball
+	tarball director.Tarball
 }
 
 type stemcell struct {
 	releases.Stemcell
-	tarball orchestrator.Tarball
+	tarball director.Tarball
 }
 
 // open reads all that a release carries. Errors: Invalid, Unprocessable.
@@ -117,12 +117,12 @@ func (p *parcel) carryStemcells() error {
 	return nil
 }
 
-func tarballOf(files fs.FS, name string) (orchestrator.Tarball, error) {
+func tarballOf(files fs.FS, name string) (director.Tarball, error) {
 	info, err := fs.Stat(files, name)
 	if err != nil || !info.Mode().IsRegular() {
-		return orchestrator.Tarball{}, serviceforge.Wrap(err, serviceforge.Invalid, "%s is not in the service release", name)
+		return director.Tarball{}, serviceforge.Wrap(err, serviceforge.Invalid, "%s is not in the service release", name)
 	}
-	return orchestrator.Tarball{Size: info.Size(), Open: func() (io.ReadCloser, error) { return files.Open(name) }}, nil
+	return director.Tarball{Size: info.Size(), Open: func() (io.ReadCloser, error) { return files.Open(name) }}, nil
 }
 
 func (p *parcel) contentDigest() string {

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
 const (
@@ -97,9 +97,9 @@ func (in *Installer) send(ctx context.Context, n need, c carried, what string, t
 }
 
 // sparse writes the tarball without known packages into a temporary file.
-func (in *Installer) sparse(ctx context.Context, c carried, known []string) (tarball orchestrator.Tarball, remove func(), err error) {
-	failed := func(err error) (orchestrator.Tarball, func(), error) {
-		return orchestrator.Tarball{}, nil, serviceforge.Wrap(err, serviceforge.Internal, "no temporary file for the upload of %s", c.Name)
+func (in *Installer) sparse(ctx context.Context, c carried, known []string) (tarball director.Tarball, remove func(), err error) {
+	failed := func(err error) (director.Tarball, func(), error) {
+		return director.Tarball{}, nil, serviceforge.Wrap(err, serviceforge.Internal, "no temporary file for the upload of %s", c.Name)
 	}
 	from, err := c.tarball.Open()
 	if err != nil {
@@ -123,7 +123,7 @@ func (in *Installer) sparse(ctx context.Context, c carried, known []string) (tar
 		_ = os.Remove(name)
 		return failed(err)
 	}
-	return orchestrator.Tarball{Size: info.Size(), Open: func() (io.ReadCloser, error) { return os.Open(name) }}, func() { _ = os.Remove(name) }, nil
+	return director.Tarball{Size: info.Size(), Open: func() (io.ReadCloser, error) { return os.Open(name) }}, func() { _ = os.Remove(name) }, nil
 }
 
 func (n *need) hasRelease(ctx context.Context, name, version string) func() (bool, error) {
@@ -141,7 +141,7 @@ func (n *need) await(ctx context.Context, task int, what string, there func() (b
 		visible := err == nil
 		switch {
 		case visible && !t.Finished():
-		case visible && t.State != orchestrator.TaskDone:
+		case visible && t.State != director.TaskDone:
 			return serviceforge.Errorf(serviceforge.Unprocessable, "the director says: %s", t.Result)
 		default:
 			has, err := there()
@@ -163,8 +163,8 @@ func (n *need) await(ctx context.Context, task int, what string, there func() (b
 }
 
 // counted tells how far an upload is.
-func counted(t orchestrator.Tarball, what string, tell func(Step)) orchestrator.Tarball {
-	return orchestrator.Tarball{Size: t.Size, Open: func() (io.ReadCloser, error) {
+func counted(t director.Tarball, what string, tell func(Step)) director.Tarball {
+	return director.Tarball{Size: t.Size, Open: func() (io.ReadCloser, error) {
 		in, err := t.Open()
 		if err != nil {
 			return nil, err

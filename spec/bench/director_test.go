@@ -10,12 +10,12 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
-// director is a director in memory: every call takes latency, tasks take
+// inMemory is a director in memory: every call takes latency, tasks take
 // duration, and while hang is on nothing is answered at all.
-type director struct {
+type inMemory struct {
 	mu          sync.Mutex
 	latency     time.Duration
 	duration    time.Duration
@@ -26,16 +26,16 @@ type director struct {
 }
 
 type task struct {
-	orchestrator.Task
+	director.Task
 	ends time.Time
 }
 
-func newDirector() *director {
-	return &director{calls: map[string]int{}, deployments: map[string][]byte{}}
+func newDirector() *inMemory {
+	return &inMemory{calls: map[string]int{}, deployments: map[string][]byte{}}
 }
 
 // turn sets the knobs. Running tasks end duration from now.
-func (d *director) turn(latency, duration time.Duration, hang bool) {
+func (d *inMemory) turn(latency, duration time.Duration, hang bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.latency, d.duration, d.hang = latency, duration, hang
@@ -45,14 +45,14 @@ func (d *director) turn(latency, duration time.Duration, hang bool) {
 	}
 }
 
-func (d *director) counts() map[string]int {
+func (d *inMemory) counts() map[string]int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return maps.Clone(d.calls)
 }
 
 // call counts a call and takes the time it takes.
-func (d *director) call(ctx context.Context, name string, do func() error) error {
+func (d *inMemory) call(ctx context.Context, name string, do func() error) error {
 	d.mu.Lock()
 	d.calls[name]++
 	latency := d.latency
@@ -84,25 +84,25 @@ func sleep(ctx context.Context, t time.Duration) bool {
 }
 
 // begin adds a task; d.mu is held.
-func (d *director) begin(deployment, contextID string) int {
+func (d *inMemory) begin(deployment, contextID string) int {
 	id := len(d.tasks) + 1
 	d.tasks = append(d.tasks, task{
-		orchestrator.Task{ID: id, State: orchestrator.TaskProcessing, Deployment: deployment, ContextID: contextID},
+		director.Task{ID: id, State: director.TaskProcessing, Deployment: deployment, ContextID: contextID},
 		time.Now().Add(d.duration),
 	})
 	return id
 }
 
 // at is a task as it stands; d.mu is held.
-func (d *director) at(i int, now time.Time) orchestrator.Task {
+func (d *inMemory) at(i int, now time.Time) director.Task {
 	t := d.tasks[i].Task
 	if !now.Before(d.tasks[i].ends) {
-		t.State = orchestrator.TaskDone
+		t.State = director.TaskDone
 	}
 	return t
 }
 
-func (d *director) Deploy(ctx context.Context, manifest []byte, contextID string) (id int, err error) {
+func (d *inMemory) Deploy(ctx context.Context, manifest []byte, contextID string) (id int, err error) {
 	err = d.call(ctx, "Deploy", func() error {
 		name := nameOf(manifest)
 		d.deployments[name] = manifest
@@ -121,7 +121,7 @@ func nameOf(manifest []byte) string {
 	return ""
 }
 
-func (d *director) Delete(ctx context.Context, name, contextID string) (id int, err error) {
+func (d *inMemory) Delete(ctx context.Context, name, contextID string) (id int, err error) {
 	err = d.call(ctx, "Delete", func() error {
 		delete(d.deployments, name)
 		id = d.begin(name, contextID)
@@ -132,7 +132,7 @@ func (d *director) Delete(ctx context.Context, name, contextID string) (id int, 
 
 // Tasks holds its answer for q.Wait, as nothing changes in between that a
 // figure would want to see at once.
-func (d *director) Tasks(ctx context.Context, q orchestrator.TaskQuery) (found []orchestrator.Task, err error) {
+func (d *inMemory) Tasks(ctx context.Context, q director.TaskQuery) (found []director.Task, err error) {
 	sleep(ctx, q.Wait)
 	err = d.call(ctx, "Tasks", func() error {
 		now := time.Now()
@@ -148,7 +148,7 @@ func (d *director) Tasks(ctx context.Context, q orchestrator.TaskQuery) (found [
 	return found, err
 }
 
-func (d *director) Task(ctx context.Context, id int, wait time.Duration) (t orchestrator.Task, err error) {
+func (d *inMemory) Task(ctx context.Context, id int, wait time.Duration) (t director.Task, err error) {
 	sleep(ctx, wait)
 	err = d.call(ctx, "Task", func() error {
 		if id < 1 || id > len(d.tasks) {
@@ -160,14 +160,14 @@ func (d *director) Task(ctx context.Context, id int, wait time.Duration) (t orch
 	return t, err
 }
 
-func (d *director) Cancel(ctx context.Context, id int) error {
+func (d *inMemory) Cancel(ctx context.Context, id int) error {
 	return d.call(ctx, "Cancel", func() error {
 		d.tasks[id-1].ends = time.Now()
 		return nil
 	})
 }
 
-func (d *director) Manifest(ctx context.Context, name string) (manifest []byte, err error) {
+func (d *inMemory) Manifest(ctx context.Context, name string) (manifest []byte, err error) {
 	err = d.call(ctx, "Manifest", func() error {
 		var ok bool
 		if manifest, ok = d.deployments[name]; !ok {
@@ -178,10 +178,10 @@ func (d *director) Manifest(ctx context.Context, name string) (manifest []byte, 
 	return manifest, err
 }
 
-func (d *director) Instances(ctx context.Context, _ string) ([]orchestrator.VM, error) {
-	return []orchestrator.VM{{Group: "node", Addresses: []string{"127.1.1.1"}}}, d.call(ctx, "Instances", func() error { return nil })
+func (d *inMemory) Instances(ctx context.Context, _ string) ([]director.VM, error) {
+	return []director.VM{{Group: "node", Addresses: []string{"127.1.1.1"}}}, d.call(ctx, "Instances", func() error { return nil })
 }
 
-func (d *director) Events(ctx context.Context, _ int, _ int64) ([]byte, error) {
+func (d *inMemory) Events(ctx context.Context, _ int, _ int64) ([]byte, error) {
 	return nil, d.call(ctx, "Events", func() error { return nil })
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/serviceforge/serviceforge/config"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/orchestrator/shelf"
 	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/store"
@@ -40,8 +41,8 @@ type ours struct {
 	store    *store.Store
 	etcd     *store.Client
 	etcdURL  string
-	director *director   // of the first pool
-	all      []*director // of all pools
+	director *inMemory   // of the first pool
+	all      []*inMemory // of all pools
 
 	mu   sync.Mutex
 	stop func() // of the running engine; nil = none runs
@@ -142,7 +143,7 @@ func (o *ours) open(state string, plainToo bool, slots int, quotas string) (stop
 	steps = append(steps, o.store.Close)
 	options := orchestrator.Options{
 		Store: o.store, Log: quiet(), Now: time.Now, NewID: func() string { return ulid.Make().String() }, Name: "bench", StrangerWait: -1,
-		Directors: map[string]orchestrator.Director{},
+		Directors: map[string]director.Director{},
 	}
 	if err := o.offer(&options, plainToo); err != nil {
 		return stop, err

@@ -15,7 +15,7 @@ var arrows = []struct {
 	to   string
 }{
 	{"cmd/serviceforge", "cmd"},
-	{"cmd", "serviceforge broker dashboard admin localbosh localbosh/render localbosh/vm demo config orchestrator orchestrator/bosh orchestrator/install orchestrator/shelf " +
+	{"cmd", "serviceforge broker dashboard admin localbosh localbosh/render localbosh/vm demo config orchestrator orchestrator/bosh orchestrator/director orchestrator/install orchestrator/shelf " +
 		"store releases releases/etcdserver users infrastructure_pools catalog"},
 
 	{"broker", "serviceforge catalog orchestrator"},
@@ -24,9 +24,10 @@ var arrows = []struct {
 	{"demo", ""},
 	{"config", "serviceforge"},
 
-	{"orchestrator/bosh", "serviceforge orchestrator"},
-	{"orchestrator/install", "serviceforge infrastructure_pools orchestrator orchestrator/shelf releases store"},
-	{"orchestrator", "serviceforge catalog infrastructure_pools orchestrator/shelf releases store users"},
+	{"orchestrator/bosh", "serviceforge orchestrator/director"},
+	{"orchestrator/install", "serviceforge infrastructure_pools orchestrator/director orchestrator/shelf releases store"},
+	{"orchestrator", "serviceforge catalog infrastructure_pools orchestrator/director orchestrator/shelf releases store users"},
+	{"orchestrator/director", ""},
 	{"orchestrator/shelf", "serviceforge catalog releases store"},
 
 	{"store", "serviceforge"},

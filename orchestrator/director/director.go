@@ -1,4 +1,6 @@
-package orchestrator
+// Package director says what the engine needs of a BOSH director: the calls it
+// makes, and what it is told. orchestrator/bosh makes them of a real one.
+package director
 
 import (
 	"context"
@@ -107,8 +109,8 @@ type VM struct {
 	Missing   bool     // it should have a VM, and has none
 }
 
-// addressesOf returns the first address of each VM, by group.
-func addressesOf(vms []VM) map[string][]string {
+// Addresses returns the first address of each VM, by group.
+func Addresses(vms []VM) map[string][]string {
 	addresses := map[string][]string{}
 	for _, vm := range vms {
 		if len(vm.Addresses) > 0 {
@@ -140,9 +142,10 @@ const (
 	TaskTimeout    = "timeout"
 )
 
+// Which tasks are still to end, and which have.
 var (
-	unfinished = []string{TaskQueued, TaskProcessing, TaskCancelling}
-	finished   = []string{TaskDone, TaskError, TaskCancelled, TaskTimeout}
+	Unfinished = []string{TaskQueued, TaskProcessing, TaskCancelling}
+	Ended      = []string{TaskDone, TaskError, TaskCancelled, TaskTimeout}
 )
 
 // Task is what a director says of one task.
@@ -158,8 +161,9 @@ type Task struct {
 }
 
 // Finished says that the task has ended, one way or another.
-func (t *Task) Finished() bool { return slices.Contains(finished, t.State) }
+func (t *Task) Finished() bool { return slices.Contains(Ended, t.State) }
 
-func (t *Task) running() bool {
+// Running says that the task has not ended: it waits, works, or is being cancelled.
+func (t *Task) Running() bool {
 	return t.State == TaskQueued || t.State == TaskProcessing || t.State == TaskCancelling
 }
