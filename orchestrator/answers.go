@@ -228,6 +228,9 @@ func (e *Engine) AwaitProgress(ctx context.Context, c Caller, instanceID, operat
 	for {
 		change := e.progress.change()
 		now, err := e.lastOperation(ctx, c, instanceID, operation)
+		if err != nil && ctx.Err() != nil { // it ended over the read
+			return last, nil
+		}
 		last.RetryAfter = now.RetryAfter // no news by itself
 		if err != nil || now != last || ctx.Err() != nil {
 			return now, err

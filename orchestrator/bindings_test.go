@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -92,6 +94,27 @@ func may(t *testing.T, server *etcd.Server, b *serviceforge.Binding) bool {
 	return err == nil
 }
 
+// untilAsked stops a server and is the context of a platform that goes away when
+// the broker has come to ask it: what was to be stored before is stored by then.
+func untilAsked(t *testing.T, server *etcd.Server) context.Context {
+	t.Helper()
+	server.Stop()
+	u, err := url.Parse(server.Service.Endpoints[0])
+	must(t, err)
+	silent, err := net.Listen("tcp", u.Host)
+	must(t, err)
+	t.Cleanup(func() { _ = silent.Close() })
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		defer cancel()
+		if c, err := silent.Accept(); err == nil {
+			_ = silent.Close()
+			_ = c.Close()
+		}
+	}()
+	return ctx
+}
+
 func TestABindingIsMadeAndEndedWhileThePlatformPolls(t *testing.T) {
 	t.Parallel()
 	h, server := guardedHouse(t, "")
@@ -157,11 +180,8 @@ func TestABindingIsMadeAtOnceWhereThePlatformWaits(t *testing.T) {
 	if made.Existed || !may(t, server, &made.Binding) {
 		t.Errorf("bound: %+v", made)
 	}
-	server.Stop()
 	now.BindingID = "c"
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond) // a platform without patience
-	defer cancel()
-	_, err = h.Bind(ctx, now)
+	_, err = h.Bind(untilAsked(t, server), now)
 	code(t, err, serviceforge.Unavailable)
 	_, err = h.Unbind(t.Context(), unbindOrder("c"))
 	code(t, err, serviceforge.Gone)
@@ -226,16 +246,15 @@ func TestABindingEndsWithItsTime(t *testing.T) {
 	t.Parallel()
 	h, server := guardedHouse(t, "rotatable: true, valid: 2s")
 	h.run()
-	_, err := h.Bind(t.Context(), bindOrder("b"))
+	bound, err := h.Bind(t.Context(), bindOrder("b"))
 	must(t, err)
-	b := eventually(t, func() (serviceforge.Binding, error) { return h.store.Binding(t.Context(), "a", "b") })
 	eventually(t, func() (bool, error) {
 		if _, err := h.store.Binding(t.Context(), "a", "b"); serviceforge.CodeOf(err) != serviceforge.NotFound {
 			return false, fmt.Errorf("it is still there: %v", err)
 		}
 		return true, nil
 	})
-	if may(t, server, &b) {
+	if may(t, server, &bound.Binding) {
 		t.Error("the user is still there")
 	}
 	told, err := h.History(t.Context(), "a")
@@ -254,12 +273,9 @@ func TestAUserOfASilentServiceIsRevokedLater(t *testing.T) {
 	_, err := h.Bind(t.Context(), bindOrder("b"))
 	must(t, err)
 	b := h.bound("b")
-	server.Stop()
 	now := unbindOrder("b")
 	now.AcceptsIncomplete = false
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond) // instead of the patience of the product
-	defer cancel()
-	gone, err := h.Unbind(ctx, now)
+	gone, err := h.Unbind(untilAsked(t, server), now)
 	must(t, err)
 	if !gone.Done {
 		t.Errorf("%+v", gone)

@@ -1,6 +1,7 @@
 package orchestrator_test
 
 import (
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -20,6 +21,14 @@ func (h *house) ahead() *atomic.Int64 {
 	return &ahead
 }
 
+// orderLarge is an order of the other plan, to which a rule of a house's first
+// plan does not apply.
+func orderLarge(id string) orchestrator.ProvisionRequest {
+	r := order(id)
+	r.PlanID = "large"
+	return r
+}
+
 // A task that never ends ends the operation at the plan's deadline; a delete
 // works even then.
 func TestATaskThatNeverEnds(t *testing.T) {
@@ -35,14 +44,22 @@ func TestATaskThatNeverEnds(t *testing.T) {
 		t.Errorf("%s: %s, %d cancels", i.State, i.Operation.Message, director.count("Cancel"))
 	}
 	director.finish()
-	h.until("b", h.create("b").Operation, serviceforge.Succeeded) // its slot is free again
+	other, err := h.Provision(t.Context(), orderLarge("b"))
+	must(t, err)
+	h.until("b", other.Operation, serviceforge.Succeeded) // its slot is free again
 	director.holdDeletes = true
 	h.until("a", h.remove("a").Operation, serviceforge.Failed)
 	if i, err = h.Instance(t.Context(), cc, "a"); err != nil || i.State != serviceforge.Destroying || !strings.Contains(i.Operation.Message, "delete it again") {
 		t.Errorf("%s: %s, %v", i.State, i.Operation.Message, err)
 	}
 	director.finish()
-	h.until("a", h.remove("a").Operation, serviceforge.Succeeded)
+	eventually(t, func() (bool, error) { // a second may be too short for this one, too
+		_, err := h.Deprovision(t.Context(), orchestrator.DeprovisionRequest{Caller: cc, InstanceID: "a", AcceptsIncomplete: true})
+		if serviceforge.CodeOf(err) != serviceforge.Gone {
+			return false, fmt.Errorf("it is not gone: %v", err)
+		}
+		return true, nil
+	})
 }
 
 // The time in the line is nobody's fault: the deadline begins with the first turn.
@@ -50,14 +67,15 @@ func TestWaitingInTheLineCostsNoDeadline(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	ahead := h.ahead()
-	director := h.pooled("", "  name: lab\n  max_in_flight: 1\n")["lab"]
+	director := h.pooled(", deadline: 10m", "  name: lab\n  max_in_flight: 1\n")["lab"]
 	director.hold = true
 	stop := h.run()
-	first := h.create("a")
+	first, err := h.Provision(t.Context(), orderLarge("a")) // which may take longer
+	must(t, err)
 	director.awaitRunning(t, 1)
 	second := h.create("b")
 	h.awaits("b", func(x orchestrator.Explanation) bool { return x.Position == 1 })
-	ahead.Store(int64(3 * orchestrator.DefaultDeadline))
+	ahead.Store(int64(orchestrator.DefaultDeadline / 2))
 	director.step()
 	h.until("a", first.Operation, serviceforge.Succeeded)
 	director.awaitRunning(t, 1)

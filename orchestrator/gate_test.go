@@ -17,7 +17,7 @@ func (h *house) still(accepted orchestrator.Accepted, id string, step servicefor
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(h.t.Context(), 300*time.Millisecond)
 	defer cancel()
-	last, err := h.LastOperation(ctx, cc, id, accepted.Operation)
+	last, err := h.LastOperation(h.t.Context(), cc, id, accepted.Operation)
 	must(h.t, err)
 	now, err := h.last.AwaitProgress(ctx, cc, id, accepted.Operation, last)
 	must(h.t, err)

@@ -240,10 +240,14 @@ func (h *house) until(id, operation string, want serviceforge.OperationState) {
 	}
 }
 
+// patience is how long tests wait for what is to come: much longer than it takes
+// on any machine, for it costs nothing where it comes.
+const patience = 2 * time.Minute
+
 // eventually repeats do until it has no error.
 func eventually[T any](t *testing.T, do func() (T, error)) T {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(patience)
 	for {
 		v, err := do()
 		if err == nil {
@@ -251,7 +255,7 @@ func eventually[T any](t *testing.T, do func() (T, error)) T {
 		}
 		select {
 		case <-deadline:
-			t.Fatalf("not within 30 s: %v", err)
+			t.Fatalf("not within %s: %v", patience, err)
 		case <-time.After(5 * time.Millisecond):
 		}
 	}

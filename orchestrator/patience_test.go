@@ -57,6 +57,7 @@ func TestWorkWaitsForADirectorThatIsAway(t *testing.T) {
 // one deploy shows that there is room again.
 func TestDeploysWaitForAnInfrastructureWithoutRoom(t *testing.T) {
 	h := newHouse(t)
+	later := h.stopClock() // else one would be let through at some time
 	h.director.words = "Failed to reserve IP for 'x': no more available"
 	h.director.outcome = []string{director.TaskDone, director.TaskError, director.TaskError, director.TaskError}
 	h.run()
@@ -73,6 +74,7 @@ func TestDeploysWaitForAnInfrastructureWithoutRoom(t *testing.T) {
 		t.Errorf("%d deploys", n)
 	}
 	h.until("old", h.remove("old").Operation, serviceforge.Succeeded)
+	later(time.Minute)
 	h.until("d", waiting.Operation, serviceforge.Succeeded)
 	if open, err := h.last.Breakers(t.Context()); err != nil || len(open) != 0 {
 		t.Errorf("open: %v %v", open, err)

@@ -19,6 +19,15 @@ func (h *house) clock() (later func(time.Duration)) {
 	return func(d time.Duration) { ahead.Add(int64(d)) }
 }
 
+// stopClock has the house's time stand still, but for what a test moves it on.
+func (h *house) stopClock() (later func(time.Duration)) {
+	var ahead atomic.Int64
+	at := time.Now()
+	h.options.Now = func() time.Time { return at.Add(time.Duration(ahead.Load())) }
+	h.Engine = orchestrator.New(h.options)
+	return func(d time.Duration) { ahead.Add(int64(d)) }
+}
+
 // OSB checklist 86, 92 and 203: polls are answered with success for a day after
 // the end, by any operation; the next delete is Gone at once.
 func TestAnEndIsRememberedForADay(t *testing.T) {

@@ -210,9 +210,12 @@ func (d *scripted) Task(ctx context.Context, id int, wait time.Duration) (t dire
 		if t = d.tasks[id-1]; t.State == "" { // forgotten
 			return serviceforge.Errorf(serviceforge.NotFound, "Task %d not found", id)
 		}
+		if d.uploads.slow > 0 && d.calls["Task"] == 1 {
+			time.AfterFunc(d.uploads.slow, func() { d.uploaded(id) })
+		}
 		return nil
 	}
-	if err = d.call("Task", read); err == nil && running(t) && !d.uploads.impatient {
+	if err = d.call("Task", read); err == nil && running(t) && d.uploads.slow == 0 {
 		hold(ctx, changed, wait)
 		d.mu.Lock()
 		defer d.mu.Unlock()

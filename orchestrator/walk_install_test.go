@@ -299,7 +299,7 @@ func TestUninstallingIsExact(t *testing.T) {
 // A director that does not hold its answers is not asked without a pause.
 func TestADirectorThatDoesNotHoldItsAnswers(t *testing.T) {
 	h := shelved(t)
-	h.director.uploads.slow, h.director.uploads.impatient = time.Second, true
+	h.director.uploads.slow = time.Second
 	must(t, h.installer(h.store).put(t.Context(), extra(t, "1.0.0")))
 	if asked := h.director.count("Task"); asked < 2 || asked > 20 {
 		t.Errorf("the task of an upload was asked for %d times in a second", asked)
