@@ -162,12 +162,15 @@ func carriers(h *vm.Host) (pids []string) {
 	return pids
 }
 
+// patience is how long anything may take that is waited for.
+const patience = 2 * time.Minute
+
 // soon polls until a condition holds.
 func soon(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(patience)
 	for !ok() {
 		select {
 		case <-tick.C:
@@ -201,7 +204,7 @@ func started(t *testing.T, h *vm.Host, spec vm.Spec, st vm.State) *vm.VM {
 
 func running(t *testing.T, v *vm.VM) vm.Status {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	st, err := v.WaitRunning(ctx, 0)
 	if err != nil {

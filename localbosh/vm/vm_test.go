@@ -260,7 +260,7 @@ processes:
 			reasons += p.Reason + "\n"
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	if _, err := v.WaitRunning(ctx, 100*time.Millisecond); !errors.Is(err, vm.ErrNotRunning) || !strings.Contains(err.Error(), "no such file") {
 		t.Error(err)

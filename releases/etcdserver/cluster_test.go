@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -34,7 +35,15 @@ import (
 const (
 	rootPassword = "root-pässword-(1)"
 	serverName   = "q-s0.etcd.default.etcd-1.bosh"
+	// patience is how long anything may take that is waited for.
+	patience = 3 * time.Minute
 )
+
+// networks numbers the clusters' parts of 127.0.0.0/8, from one on that other
+// runs of these tests will hardly have.
+var networks atomic.Uint32
+
+func init() { networks.Store(mathrand.Uint32N(1 << 15)) }
 
 func TestMain(m *testing.M) {
 	switch {
@@ -73,7 +82,8 @@ func newCluster(t *testing.T, size int) *cluster { return newClusterOf(t, size, 
 // newClusterOf makes members that may certify their own addresses.
 func newClusterOf(t *testing.T, size int, issuing bool) *cluster {
 	t.Helper()
-	c := &cluster{t: t, roots: x509.NewCertPool(), network: fmt.Sprintf("127.%d.%d", 64+mathrand.IntN(128), mathrand.IntN(256))}
+	n := networks.Add(1)
+	c := &cluster{t: t, roots: x509.NewCertPool(), network: fmt.Sprintf("127.%d.%d", 64+n/256%128, n%256)}
 	ca, caKey, certificate, key := certificates(t)
 	c.roots.AppendCertsFromPEM([]byte(ca))
 	c.properties = map[string]any{
@@ -266,7 +276,7 @@ func (m *member) signal(s syscall.Signal) {
 	}
 	select {
 	case <-m.ended:
-	case <-time.After(60 * time.Second):
+	case <-time.After(patience):
 		m.t.Fatalf("%s does not end", m.ip)
 	}
 }
@@ -284,7 +294,7 @@ func (c *cluster) connect(user string, members ...*member) (*clientv3.Client, er
 }
 
 func (c *cluster) connectAs(user, password string, members ...*member) (*clientv3.Client, error) {
-	config := clientv3.Config{DialTimeout: 60 * time.Second, Username: user, Logger: zap.NewNop(), TLS: c.tls(),
+	config := clientv3.Config{DialTimeout: patience, Username: user, Logger: zap.NewNop(), TLS: c.tls(),
 		DialOptions: []grpc.DialOption{grpc.WithTransportCredentials(named{credentials.NewTLS(c.tls())})}}
 	if user != "" {
 		config.Password = password
@@ -321,7 +331,7 @@ func (c *cluster) root(members ...*member) *clientv3.Client {
 }
 
 func (c *cluster) context() context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	c.t.Cleanup(cancel)
 	return ctx
 }
@@ -335,10 +345,19 @@ func (c *cluster) do(request func(context.Context) error) {
 		switch {
 		case err == nil:
 			return
-		case status.Code(err) != codes.Unavailable && !errors.Is(err, rpctypes.ErrLeaderChanged) || ctx.Err() != nil:
+		case !unavailable(err) || ctx.Err() != nil:
 			c.t.Fatal(err)
 		}
 	}
+}
+
+// unavailable says that there was nobody to answer, or that the cluster had no
+// leader: the client turns some of what it is told into errors of its own.
+func unavailable(err error) bool {
+	if of, ok := errors.AsType[rpctypes.EtcdError](err); ok {
+		return of.Code() == codes.Unavailable
+	}
+	return status.Code(err) == codes.Unavailable
 }
 
 func (c *cluster) put(client *clientv3.Client, key, value string) {

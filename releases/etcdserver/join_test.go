@@ -34,7 +34,7 @@ func grownFrom(t *testing.T) *cluster {
 func (c *cluster) voters(want int, of ...*member) []*pb.Member {
 	c.t.Helper()
 	client := c.root(of...)
-	deadline := time.After(60 * time.Second)
+	deadline := time.After(patience)
 	for {
 		var members []*pb.Member
 		c.do(func(ctx context.Context) error {
@@ -138,10 +138,11 @@ func TestAJoinMayBeCutAnywhere(t *testing.T) {
 // votes says whether m has a vote, as far as the client's member knows.
 func (c *cluster) votes(client *clientv3.Client, m *member) bool {
 	c.t.Helper()
-	list, err := client.MemberList(c.context(), clientv3.WithSerializable())
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	var list *clientv3.MemberListResponse
+	c.do(func(ctx context.Context) (err error) {
+		list, err = client.MemberList(ctx, clientv3.WithSerializable())
+		return err
+	})
 	return slices.ContainsFunc(list.Members, func(o *pb.Member) bool {
 		return !o.IsLearner && strings.Contains(o.PeerURLs[0], m.ip+":")
 	})
@@ -182,7 +183,7 @@ func TestAMemberThatLostItsDiskJoinsAgain(t *testing.T) {
 // says waits until the member's log holds words.
 func (m *member) says(words string) {
 	m.t.Helper()
-	deadline := time.After(60 * time.Second)
+	deadline := time.After(patience)
 	for {
 		if text, _ := os.ReadFile(m.log); strings.Contains(string(text), words) {
 			return
