@@ -166,7 +166,7 @@ var quorum = amqp091.Table{"x-queue-type": "quorum"}
 func TestRabbitMQ(t *testing.T) {
 	t.Parallel()
 	need.Program(t, "/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server")
-	s := offer(t, spec.Self(t), "127.221.0.0/24", release(t, "rabbitmq"), "beam.smp")
+	s := offer(t, spec.Self(t), "127.216.1.0/24", release(t, "rabbitmq"), "beam.smp")
 	s.Await("cluster", s.create("cluster", "3-servers", nil))
 	var c rabbitCredentials
 	s.bind("cluster", "3-servers", "app", &c)
