@@ -5,6 +5,7 @@ import (
 	"encoding/base32"
 	"regexp"
 	"strings"
+	"unicode"
 )
 
 // MaxIDLength is the longest instance or binding id we take, in bytes.
@@ -41,7 +42,7 @@ func CheckID(what, id string) error {
 		return Errorf(Invalid, "%s is longer than %d bytes", what, MaxIDLength)
 	case strings.ToValidUTF8(id, "") != id:
 		return Errorf(Invalid, "%s is not valid UTF-8", what)
-	case strings.ContainsFunc(id, func(r rune) bool { return r < 0x20 || r == 0x7f }):
+	case strings.ContainsFunc(id, unicode.IsControl):
 		return Errorf(Invalid, "%s holds a control character", what)
 	case id == "." || id == "..":
 		return Errorf(Invalid, "%s must not be %q", what, id)

@@ -67,8 +67,13 @@ func (b *Broker) prepareBody(c *call, r *http.Request) error {
 		return serviceforge.Errorf(serviceforge.Invalid, "Content-Type %.100q is not supported; send application/json", media)
 	}
 	details := detailsFor(r)
-	if err := checkJSON(content, details); err != nil {
+	if content, err = checkJSON(content, details); err != nil {
 		return err
+	}
+	if order, is := details.(*domain.ProvisionDetails); is && order.ServiceID != "" && order.PlanID != "" {
+		if err := b.checkOrder(order.ServiceID, order.PlanID); err != nil {
+			return err
+		}
 	}
 	if bind, is := details.(*bindDetails); is && bind.Predecessor != nil {
 		if c.predecessor, content, err = rotation(bind, content); err != nil {
@@ -136,14 +141,19 @@ func rotation(d *bindDetails, content []byte) (predecessor string, prepared []by
 }
 
 // checkJSON wants one JSON object that fits into details, whose parameters and
-// context are objects, if there are any. Unknown fields pass (OSB "Vendor
-// Extension Fields"). Its errors quote no values: those may be secret.
-func checkJSON(content []byte, details any) error {
+// context are objects, if there are any, and returns it as exact makes it.
+// Unknown fields pass (OSB "Vendor Extension Fields"). Its errors quote no
+// values: those may be secret.
+func checkJSON(content []byte, details any) ([]byte, error) {
 	if len(bytes.TrimSpace(content)) == 0 {
-		return serviceforge.Errorf(serviceforge.Invalid, "the request has no body; a JSON object is needed")
+		return nil, serviceforge.Errorf(serviceforge.Invalid, "the request has no body; a JSON object is needed")
 	}
 	if !utf8.Valid(content) {
-		return serviceforge.Errorf(serviceforge.Invalid, "the request body is not valid UTF-8")
+		return nil, serviceforge.Errorf(serviceforge.Invalid, "the request body is not valid UTF-8")
+	}
+	content, err := exact(content)
+	if err != nil {
+		return nil, err
 	}
 	var objects struct {
 		Context    map[string]json.RawMessage `json:"context"`
@@ -151,19 +161,20 @@ func checkJSON(content []byte, details any) error {
 	}
 	for _, into := range []any{&objects, details} {
 		if err := json.Unmarshal(content, into); err != nil {
-			return unfit(err)
+			return nil, unfit(err)
 		}
 	}
 	if bytes.TrimSpace(content)[0] != '{' { // "null" fits into anything
-		return serviceforge.Errorf(serviceforge.Invalid, "the request body is not a JSON object")
+		return nil, serviceforge.Errorf(serviceforge.Invalid, "the request body is not a JSON object")
 	}
-	return nil
+	return content, nil
 }
 
 // unfit says what is wrong with a body, without its values.
 func unfit(err error) error {
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field != "" {
-		return serviceforge.Wrap(err, serviceforge.Invalid, "%q in the request body has the wrong type: JSON %s", wrong.Field, kindOf(wrong.Value))
+		return serviceforge.Wrap(err, serviceforge.Invalid, "%q in the request body has the wrong type: JSON %s",
+			strings.TrimPrefix(wrong.Field, "BindDetails."), kindOf(wrong.Value)) // bindDetails' own
 	}
 	if wrong, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return serviceforge.Wrap(err, serviceforge.Invalid, "the request body is not JSON: wrong at byte %d", wrong.Offset)

@@ -105,8 +105,8 @@ func serviceOf(o catalog.Offering) domain.Service {
 	return service
 }
 
-// checkOrder wants a plan of the very offering: brokerapi lets a plan of
-// another one through (OSB "Provisioning: Body": 400). Whether it is still on
+// checkOrder wants a plan of the very offering: brokerapi does not say which id
+// is wrong, and lets a plan of another one through (OSB "Provisioning: Body": 400). Whether it is still on
 // offer is the engine's matter.
 func (b *Broker) checkOrder(serviceID, planID string) error {
 	_, _, err := b.engine.Shelf.Known(serviceID, planID)
@@ -135,7 +135,7 @@ func (b *Broker) checkMaintenance(serviceID, planID string, wanted *domain.Maint
 	if err == nil && plan.MaintenanceInfo.Version == wanted.Version {
 		return nil
 	}
-	return conflictingMaintenance()
+	return conflictingMaintenance(plan.MaintenanceInfo.Version)
 }
 
 type catalogJSON struct {

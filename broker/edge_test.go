@@ -122,15 +122,20 @@ func TestBodiesThatAreRefused(t *testing.T) {
 		{"parameters are an array", with(`"parameters": [1]`), 400, `"parameters"`},
 		{"context is a number", with(`"context": 1`), 400, `"context"`},
 		{"not UTF-8", "{\"service_id\": \"\xff\"}", 400, "UTF-8"},
+		{"a name twice", with(`"service_id": "` + scene.Service + `"`), 400, `"service_id" stands twice`},
+		{"a name twice, spelled in two ways", with(`"service\u005fid": "x"`), 400, `"service_id" stands twice`},
+		{"a parameter twice", with(`"parameters": {"prefix": "/x", "prefix": "/y"}`), 400, `"prefix" stands twice`},
+		{"a name twice in a list of the context", with(`"context": {"a": [1, {"b": "b", "c": {"d": 1}, "b": 1}]}`), 400, `"b" stands twice`},
+		{"a number beyond any", with(`"parameters": {"snapshot_count": 1e400}`), 400, "parameters holds a number that is too large"},
 		{"no service", `{"plan_id": "p"}`, 400, "service_id"},
 		{"no plan", `{"service_id": "` + scene.Service + `"}`, 400, "plan_id"},
-		{"unknown service", strings.Replace(order, scene.Service, "nope", 1), 400, ""},
-		{"unknown plan", strings.Replace(order, scene.OneServer, "nope", 1), 400, ""},
-		{"plan of another service", strings.Replace(order, scene.OneServer, scene.OtherPlan, 1), 400, "other"},
+		{"unknown service", strings.Replace(order, scene.Service, "nope", 1), 400, `unknown service "nope"`},
+		{"unknown plan", strings.Replace(order, scene.OneServer, "nope", 1), 400, `unknown plan "nope" of service etcd-dedicated`},
+		{"plan of another service", strings.Replace(order, scene.OneServer, scene.OtherPlan, 1), 400, scene.OtherPlan},
 		{"no organization", strings.Replace(order, `"organization_guid": "org"`, `"organization_guid": ""`, 1), 400, "organization_guid"},
 		{"no space", strings.Replace(order, `"space_guid": "space"`, `"x": ""`, 1), 400, "space_guid"},
 		{"unknown parameter", with(`"parameters": {"nope": 1}`), 400, "nope"},
-		{"maintenance", with(`"maintenance_info": {"version": "9.9.9"}`), 422, "maintenance"},
+		{"maintenance", with(`"maintenance_info": {"version": "9.9.9"}`), 422, "is 1.0.0 in the catalog"},
 		{"too large", with(`"x": "` + strings.Repeat("y", 128<<10) + `"`), 413, "128 KiB"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -165,6 +170,28 @@ func TestBodiesThatAreTaken(t *testing.T) {
 	s.want(s.do("PUT", "/v2/service_instances/xml?accepts_incomplete=true", order, header("Content-Type", "text/xml")), http.StatusBadRequest)
 }
 
+// What is spelled otherwise than OSB's fields is a vendor's: it passes, and says
+// nothing (spec/osb/checklist.md 1).
+func TestFieldsOfVendorsThatLookLikeOurs(t *testing.T) {
+	s := newStage(t, true)
+	vendors := func(body string) string {
+		return strings.TrimSuffix(body, "}") + `, "SERVICE_ID": "x", "Plan_Id": 1, "Parameters": {"nope": 1}, "Context": [], "App_Guid": "x",
+			"\u017fervice_id": "x", "maintenance_info": {"Version": "9.9.9", "x": 1}, "bind_resource": {"app_guid": "a", "App_guid": 1},
+			"previous_values": {"Plan_id": 1}, "Predecessor_Binding_Id": 1}`
+	}
+	s.want(s.do("PUT", "/v2/service_instances/a?accepts_incomplete=true", vendors(order)), http.StatusAccepted)
+	s.Succeed(t, "a")
+	s.want(s.do("PUT", "/v2/service_instances/a?accepts_incomplete=true", order), http.StatusOK) // it was the same order
+	s.want(s.do("PATCH", "/v2/service_instances/a?accepts_incomplete=true", vendors(`{"service_id": "`+scene.Service+`"}`)), http.StatusOK)
+	bindApp := strings.TrimSuffix(bindOrder, "}") + `, "bind_resource": {"app_guid": "a"}}`
+	s.want(s.do("PUT", "/v2/service_instances/a/service_bindings/b", vendors(bindOrder)), http.StatusCreated)
+	s.want(s.do("PUT", "/v2/service_instances/a/service_bindings/b", bindApp), http.StatusOK)
+	a := s.want(s.do("PUT", "/v2/service_instances/a/service_bindings/c", strings.TrimSuffix(bindOrder, "}")+`, "bind_resource": "x"}`), http.StatusBadRequest)
+	if !strings.Contains(a.text, `\"bind_resource\" in the request body`) {
+		t.Errorf("told: %s", a.text)
+	}
+}
+
 func TestIDs(t *testing.T) {
 	s := newStage(t, true)
 	long := strings.Repeat("x", 255)
@@ -188,6 +215,7 @@ func TestIDs(t *testing.T) {
 		{"a%00b", ""},
 		{"a%0Ab", ""},
 		{"%7F", ""},
+		{"a%C2%85b", ""}, // a line feed to some terminals
 		{"%FF", ""},
 		{"", ""},
 	} {

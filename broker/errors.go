@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -113,9 +114,14 @@ func (b *Broker) osbError(ctx context.Context, err error) error {
 }
 
 // conflictingMaintenance is the answer to a maintenance_info that is not the
-// catalog's (OSB "Maintenance Info").
-func conflictingMaintenance() error {
-	return apiresponses.ErrMaintenanceInfoConflict
+// catalog's, whose version is "" where the plan has none (OSB "Maintenance Info").
+func conflictingMaintenance(version string) error {
+	says := fmt.Sprintf("maintenance_info.version is %s in the catalog: fetch the catalog again", version)
+	if version == "" {
+		says = "the plan has no maintenance_info in the catalog: fetch the catalog again"
+	}
+	return apiresponses.NewFailureResponseBuilder(errors.New(says), http.StatusUnprocessableEntity, "maintenance-info-conflict").
+		WithErrorKey("MaintenanceInfoConflict").Build()
 }
 
 // notReady2014 answers a bind of the compatibility mode as 2014 did: 403 and

@@ -17,9 +17,6 @@ func (v verbs) Provision(ctx context.Context, escapedID string, d domain.Provisi
 	if err != nil {
 		return spec, v.osbError(ctx, err)
 	}
-	if err := v.checkOrder(d.ServiceID, d.PlanID); err != nil {
-		return spec, v.osbError(ctx, err)
-	}
 	if err := v.checkMaintenance(d.ServiceID, d.PlanID, d.MaintenanceInfo); err != nil {
 		return spec, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/catalog"
@@ -255,7 +256,11 @@ func checkObject(name string, document json.RawMessage) error {
 		return serviceforge.Errorf(serviceforge.TooLarge, "%s is larger than %d bytes", name, maxParameters)
 	}
 	var object map[string]any
-	if err := json.Unmarshal(document, &object); err != nil {
+	err := json.Unmarshal(document, &object)
+	if wrong, is := errors.AsType[*json.UnmarshalTypeError](err); is && strings.HasPrefix(wrong.Value, "number ") { // it names the value
+		return serviceforge.Wrap(err, serviceforge.Invalid, "%s holds a number that is too large", name)
+	}
+	if err != nil {
 		return serviceforge.Wrap(err, serviceforge.Invalid, "%s is not a JSON object", name)
 	}
 	return releases.RefuseReferences(name, object)

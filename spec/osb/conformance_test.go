@@ -26,12 +26,12 @@ func order(change ...string) string {
 	return strings.NewReplacer(change...).Replace(`{"service_id": "` + service + `", "plan_id": "` + oneServer + `",
 		"organization_guid": "org-1", "space_guid": "space-1",
 		"context": {"platform": "cloudfoundry", "organization_guid": "org-1", "instance_name": "x", "vendor": {"a": [1]}},
-		"vendor_field": {"x": 1}}`)
+		"vendor_field": {"x": 1}, "Parameters": {"of a": "vendor"}}`)
 }
 
 func bind(change ...string) string {
 	return strings.NewReplacer(change...).Replace(`{"service_id": "` + service + `", "plan_id": "` + oneServer + `",
-		"bind_resource": {"app_guid": "app-1", "vendor": 1}, "context": {"platform": "cloudfoundry"}}`)
+		"bind_resource": {"app_guid": "app-1", "vendor": 1}, "context": {"platform": "cloudfoundry"}, "PLAN_ID": "of a vendor"}`)
 }
 
 func says(code, description string) func(*testing.T, answer) {

@@ -6,7 +6,7 @@ import (
 )
 
 // change is an update.
-const change = `{"service_id": "` + service + `", "parameters": {"quota_backend_bytes": 33554432}, "vendor": {"x": 1},
+const change = `{"service_id": "` + service + `", "parameters": {"quota_backend_bytes": 33554432}, "vendor": {"x": 1}, "Plan_Id": "of a vendor",
 	"previous_values": {"plan_id": "` + oneServer + `", "vendor": 1}}`
 
 var nothingThere = []row{
@@ -97,6 +97,7 @@ var refusedOrders = []row{
 		}},
 	{"28,29,115", "no JSON, no Content-Type", "PUT", instance + async, "{", map[string]string{"Content-Type": ""}, 400, nil},
 	{"29,115", "no object", "PUT", instance + async, "[]", nil, 400, nil},
+	{"29,115", "a name twice", "PUT", instance + async, order(`"vendor_field"`, `"service_id"`), nil, 400, nil},
 	{"29,115", "a wrong type", "PUT", instance + async, `{"service_id": 1}`, nil, 400, nil},
 	{"29", "a wrong Content-Type", "PUT", instance + async, order(), map[string]string{"Content-Type": "text/xml"}, 400, nil},
 	{"8,25", "an identity that is none, and nothing was stored", "DELETE", instance + async + "&" + which, "",
