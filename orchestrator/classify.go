@@ -64,6 +64,10 @@ var classes = []class{
 		"the work on it was cancelled", "Somebody cancelled the task at the director; `serviceforge repair` begins anew.", tryAgain, nothing}},
 	{regexp.MustCompile(`does not answer|does not let the broker in|the director gave the task up`), verdict{"director_away",
 		"the infrastructure does not answer", "Is the director up, does the network let us through, are the pool's credentials right?", tryAgain, ill}},
+	{regexp.MustCompile(`was not made by this broker|that this broker did not make|is not this broker's for this instance`), verdict{"foreign_deployment",
+		"a deployment of somebody else has its name", "Look whose it is: `bosh -d DEPLOYMENT manifest`. If it may go: `bosh -d DEPLOYMENT delete-deployment`, or `serviceforge orphans delete --i-own DEPLOYMENT`; then `serviceforge repair`.", neverRetry, nothing}},
+	{regexp.MustCompile(`of an earlier service instance still exists`), verdict{"earlier_deployment",
+		"a deployment of an earlier service instance has its name", "`serviceforge orphans` tells what it is, `serviceforge orphans delete DEPLOYMENT` deletes it; then `serviceforge repair`.", neverRetry, nothing}},
 	{regexp.MustCompile(`^errand \S+: `), verdict{"errand_failed",
 		"an errand of the service failed", "Read what it said: `bosh task N --result`; when its reason is gone, `serviceforge repair`.", tryAgain, nothing}},
 }

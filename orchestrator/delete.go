@@ -89,7 +89,7 @@ func (l *leader) intendDelete(ctx context.Context, i *serviceforge.Instance) (ne
 	case whose != ours && i.Secrets.Empty(): // nothing was ever posted for this instance; its tombstone knows an earlier one's orphan
 		return goOn, l.bury(ctx, i)
 	case whose != ours && whose != earlier: // both of those were deleted by whoever ordered them
-		return goOn, serviceforge.Errorf(serviceforge.Unprocessable, "the deployment %s was not made by this broker for this instance; it is left alone", i.Deployment)
+		return goOn, serviceforge.Errorf(serviceforge.Unprocessable, "the deployment %s was not made by this broker for this instance; it is left alone: `serviceforge explain` says what to do", i.Deployment)
 	}
 	if e, some, err := l.nextErrand(i); err == nil && some && len(i.Facts) > 0 {
 		return l.intendErrand(ctx, i, p, e)

@@ -105,6 +105,32 @@ func TestADeploymentThatSomebodyReplacedIsLeftAlone(t *testing.T) {
 	if h.director.count("Delete") > 0 {
 		t.Error("the foreign deployment was touched")
 	}
+	x, err := h.engine().Explain(t.Context(), operator, "a")
+	must(t, err)
+	if x.Class != "foreign_deployment" || !strings.Contains(x.Instance.Operation.Message, "explain") ||
+		!strings.Contains(x.Advice, "bosh -d DEPLOYMENT delete-deployment") || !strings.Contains(x.Advice, "orphans delete --i-own DEPLOYMENT") {
+		t.Errorf("%s: %q: %q", x.Class, x.Instance.Operation.Message, x.Advice)
+	}
+	_, err = h.engine().DeleteStray(t.Context(), operator, "", "plain-a", 0, false)
+	code(t, err, serviceforge.Conflict)
+	if h.director.count("Delete") > 0 {
+		t.Error("nobody answered for the foreign deployment, and it was touched")
+	}
+	_, err = h.engine().DeleteStray(t.Context(), operator, "", "plain-a", 0, true)
+	must(t, err)
+	h.until("a", h.repair("a").Operation, serviceforge.Succeeded)
+}
+
+// Nobody answers for what an instance still has.
+func TestADeploymentInUseIsNoStray(t *testing.T) {
+	h := newHouse(t)
+	h.run()
+	h.until("a", h.create("a").Operation, serviceforge.Succeeded)
+	_, err := h.engine().DeleteStray(t.Context(), operator, "", "plain-a", 0, true)
+	code(t, err, serviceforge.Conflict)
+	if h.director.count("Delete") > 0 {
+		t.Error("it was deleted")
+	}
 }
 
 func TestADeleteTakesOverARunningCreate(t *testing.T) {

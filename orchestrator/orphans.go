@@ -199,17 +199,20 @@ func (s *search) judgeStamp(stray *Stray, manifest []byte) {
 // DeleteStray has a stray deployment deleted and returns the director's task.
 // What it is, is found out anew: an orphan only goes when its instance has been
 // gone for grace, anything else only when own says that the caller answers for
-// it. pool may be empty where only one director has the name. Errors: NotFound,
+// it; that may be what keeps an instance's deletion from its end. pool may be
+// empty where only one director has the name. Errors: NotFound,
 // Conflict (it belongs to an instance, or changed meanwhile), NotReady (within
 // the grace period, or a task works on it), Forbidden (not an orphan), Invalid
 // (several directors have it), Unavailable.
 func (e *Engine) DeleteStray(ctx context.Context, c Caller, pool, deployment string, grace time.Duration, own bool) (task int, err error) {
-	s, seen, err := e.findStray(ctx, pool, deployment)
+	s, seen, err := e.findStray(ctx, pool, deployment, own)
 	if err != nil {
 		return 0, err
 	}
 	if seen.Instance != "" {
-		if _, err := e.Store.Instance(ctx, seen.Instance); serviceforge.CodeOf(err) != serviceforge.NotFound {
+		i, err := e.Store.Instance(ctx, seen.Instance)
+		stuck := i.Operation.Kind == serviceforge.Deprovision && i.Operation.State == serviceforge.Failed
+		if serviceforge.CodeOf(err) != serviceforge.NotFound && !(own && stuck) {
 			if err == nil {
 				err = serviceforge.Errorf(serviceforge.Conflict, "deployment %s may belong to service instance %q", deployment, seen.Instance)
 			}
@@ -273,7 +276,7 @@ func (s *search) remove(ctx context.Context, seen sight) (task int, err error) {
 }
 
 // findStray looks for one stray by its name.
-func (e *Engine) findStray(ctx context.Context, pool, deployment string) (at *search, stray sight, err error) {
+func (e *Engine) findStray(ctx context.Context, pool, deployment string, own bool) (at *search, stray sight, err error) {
 	stones, err := e.Store.Tombstones(ctx)
 	if err != nil {
 		return nil, stray, err
@@ -286,7 +289,7 @@ func (e *Engine) findStray(ctx context.Context, pool, deployment string) (at *se
 		if err != nil {
 			return nil, stray, err
 		}
-		if s.belongs(deployment) {
+		if s.belongs(deployment, own) {
 			return nil, stray, serviceforge.Errorf(serviceforge.Conflict, "deployment %s belongs to a service instance: delete that", deployment)
 		}
 		one, found, err := s.look(ctx, deployment)
@@ -308,8 +311,11 @@ func (e *Engine) findStray(ctx context.Context, pool, deployment string) (at *se
 	return at, stray, nil
 }
 
-func (s *search) belongs(deployment string) bool {
+// belongs says whether an instance has the deployment. One whose deletion has
+// failed has it no more for who answers for that (own).
+func (s *search) belongs(deployment string, own bool) bool {
 	return slices.ContainsFunc(s.Store.Summaries(), func(i store.Summary) bool {
-		return i.Deployment == deployment && slices.Contains(s.pools, i.Pool)
+		stuck := i.Kind == serviceforge.Deprovision && i.OperationState == serviceforge.Failed
+		return i.Deployment == deployment && slices.Contains(s.pools, i.Pool) && !(own && stuck)
 	})
 }
