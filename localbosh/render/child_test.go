@@ -175,6 +175,21 @@ func TestConcurrentRenders(t *testing.T) {
 	eventually(t, "exactly one child held ready", func() bool { return len(children()) == 1 })
 }
 
+// What was rendered is deployed now, and wants the processor that the next child would take.
+func TestTheNextChildWaits(t *testing.T) {
+	options, children := marked(t)
+	options.Pause = time.Hour
+	r := newRenderer(t, options)
+	if _, err := r.Render(t.Context(), one("<%= 1 %>", nil)); err != nil {
+		t.Fatal(err)
+	}
+	if left := children(); len(left) > 0 {
+		t.Errorf("children right after a render: %v", left)
+	}
+	r.Warm(t.Context())
+	eventually(t, "a child", func() bool { return len(children()) == 1 })
+}
+
 func TestChildrenEnd(t *testing.T) {
 	t.Run("idle", func(t *testing.T) {
 		options, children := marked(t)

@@ -17,6 +17,9 @@ const maxRendering = 2
 // defaultIdle is how long an unused child is held ready.
 const defaultIdle = 2 * time.Minute
 
+// defaultPause is how long after a render the next child is started.
+const defaultPause = time.Second
+
 // Options says how a Renderer works.
 type Options struct {
 	// Program is the absolute path of the program whose first argument "__erb" leads to ErbMain.
@@ -28,6 +31,9 @@ type Options struct {
 	Env []string
 	// Idle is how long an unused child is held ready; 0 means two minutes.
 	Idle time.Duration
+	// Pause is how long after a render the next child is started; 0 means a second. To get one ready takes most of a
+	// second of a processor, which what was rendered needs just then: it is being deployed.
+	Pause time.Duration
 	// Log receives troubles that no caller sees, such as a child that cannot be started ahead; nil discards them.
 	Log *slog.Logger
 }
@@ -38,6 +44,7 @@ type Renderer struct {
 	slots   chan struct{}
 	life    context.Context
 	end     context.CancelCauseFunc
+	next    *time.Timer // starts the next child
 
 	mu   sync.Mutex
 	idle *standby
@@ -63,6 +70,9 @@ func New(options Options) *Renderer {
 	if options.Idle == 0 {
 		options.Idle = defaultIdle
 	}
+	if options.Pause == 0 {
+		options.Pause = defaultPause
+	}
 	if options.Log == nil {
 		options.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
@@ -73,6 +83,8 @@ func New(options Options) *Renderer {
 	}
 	r := &Renderer{options: options, slots: make(chan struct{}, maxRendering)}
 	r.life, r.end = context.WithCancelCause(context.Background())
+	r.next = time.AfterFunc(options.Pause, func() { r.Warm(r.life) })
+	r.next.Stop()
 	return r
 }
 
@@ -177,7 +189,7 @@ func (r *Renderer) evaluate(ctx context.Context, asked request) ([][]answer, err
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	defer r.Warm(r.life)
+	defer r.next.Reset(r.options.Pause)
 	for {
 		answers, again, err := r.try(ctx, asked)
 		if !again {
@@ -201,6 +213,7 @@ func (r *Renderer) try(ctx context.Context, asked request) (answers [][]answer, 
 func (r *Renderer) Close() error {
 	r.mu.Lock()
 	r.end(errClosed)
+	r.next.Stop()
 	idle := r.idle
 	r.mu.Unlock()
 	r.discard(idle)

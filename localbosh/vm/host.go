@@ -219,7 +219,8 @@ func (h *Host) spawn(ctx context.Context, dir string) error {
 	}
 	defer log.Close()
 	cmd := exec.Command(h.Program, "__vm", dir)
-	cmd.Dir, cmd.Env = "/", append([]string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "GOMAXPROCS=2", "GOGC=25"}, h.Env...)
+	// GOGC: see collect.
+	cmd.Dir, cmd.Env = "/", append([]string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "GOMAXPROCS=2", "GOGC=off"}, h.Env...)
 	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = log, log, []*os.File{theirs}
 	cmd.SysProcAttr = namespaces(singleMap())
 	err = cmd.Start()
