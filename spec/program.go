@@ -25,7 +25,7 @@ import (
 )
 
 // patience is how long Eventually tries.
-const patience = 90 * time.Second
+const patience = 3 * time.Minute
 
 // ordinary is a user id that nobody has: specs that run as root use it to show
 // what an ordinary user gets.

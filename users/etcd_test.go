@@ -13,6 +13,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/spec/address"
 	"github.com/serviceforge/serviceforge/spec/etcd"
 	"github.com/serviceforge/serviceforge/spec/servers"
 	"github.com/serviceforge/serviceforge/users"
@@ -160,8 +161,7 @@ func TestUnavailable(t *testing.T) {
 	a := servers.NewAuthority(t)
 	s := etcd.Start(t, a, "admin-password").Service
 	nobody := s
-	address := etcd.FreeURL(t, "https")
-	nobody.Endpoints = []string{address.String()}
+	nobody.Endpoints = []string{"https://" + address.Free(t)}
 	open := etcd.Start(t, a, "").Service
 	for name, s := range map[string]users.Service{"nobody there": nobody, "authentication off": open} {
 		err := drivers(t).Create(limited(t), s, users.NewUser())
@@ -170,7 +170,7 @@ func TestUnavailable(t *testing.T) {
 		}
 	}
 	some := s
-	some.Endpoints = append([]string{address.String()}, s.Endpoints...)
+	some.Endpoints = append(nobody.Endpoints, s.Endpoints...)
 	if err := drivers(t).Create(limited(t), some, users.NewUser()); err != nil {
 		t.Errorf("one of two is enough: %v", serviceforge.DetailOf(err))
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/rabbitmq/amqp091-go"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/spec/address"
 	"github.com/serviceforge/serviceforge/spec/servers"
 	"github.com/serviceforge/serviceforge/users"
 )
@@ -65,7 +66,7 @@ func TestRabbitMQ(t *testing.T) {
 		foreign(t, name, s)
 	}
 	some := server.Service
-	some.Endpoints = append([]string{"https://" + servers.FreeAddress(t)}, some.Endpoints...)
+	some.Endpoints = append([]string{"https://" + address.Free(t)}, some.Endpoints...)
 	if err := d.Create(ctx, some, u); err != nil {
 		t.Errorf("one of two is enough: %v", serviceforge.DetailOf(err))
 	}
@@ -170,7 +171,7 @@ func TestHTTPUnavailable(t *testing.T) {
 		}
 	})
 	nobody, silent := refuses, refuses
-	nobody.Endpoints, silent.Endpoints = []string{"http://" + servers.FreeAddress(t)}, []string{"http://" + servers.Silent(t)}
+	nobody.Endpoints, silent.Endpoints = []string{"http://" + address.Free(t)}, []string{"http://" + servers.Silent(t)}
 	inPath := nobody
 	inPath.HTTP.Check.Path = "/" + users.PasswordHere
 	for name, s := range map[string]users.Service{"nobody there": nobody, "silent": silent, "overloaded": overloaded, "no path": noPath,

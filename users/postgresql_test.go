@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/spec/address"
 	"github.com/serviceforge/serviceforge/spec/servers"
 	"github.com/serviceforge/serviceforge/users"
 )
@@ -271,7 +272,7 @@ func TestPostgresqlUnavailable(t *testing.T) {
 	t.Parallel()
 	s := servers.StartPostgresql(t, servers.PostgresqlOptions{}).Service
 	nobody, silent, nowhere := s, s, s
-	nobody.Endpoints, silent.Endpoints = []string{"postgresql://" + servers.FreeAddress(t)}, []string{"postgresql://" + servers.Silent(t)}
+	nobody.Endpoints, silent.Endpoints = []string{"postgresql://" + address.Free(t)}, []string{"postgresql://" + servers.Silent(t)}
 	nowhere.Database = "other"
 	for name, s := range map[string]users.Service{"nobody there": nobody, "silent": silent, "no database": nowhere} {
 		u := users.NewUser()

@@ -9,6 +9,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/spec/address"
 	"github.com/serviceforge/serviceforge/spec/servers"
 	"github.com/serviceforge/serviceforge/users"
 )
@@ -249,9 +250,9 @@ func TestRedisUnavailable(t *testing.T) {
 	t.Parallel()
 	s := servers.StartRedis(t, servers.RedisOptions{}).Service
 	nobody, silent := s, s
-	nobody.Endpoints, silent.Endpoints = []string{"redis://" + servers.FreeAddress(t)}, []string{"redis://" + servers.Silent(t)}
+	nobody.Endpoints, silent.Endpoints = []string{"redis://" + address.Free(t)}, []string{"redis://" + servers.Silent(t)}
 	forgets := servers.StartRedis(t, servers.RedisOptions{Forgets: true}).Service
-	replica := servers.StartRedis(t, servers.RedisOptions{Of: &servers.Redis{Address: servers.FreeAddress(t)}}).Service
+	replica := servers.StartRedis(t, servers.RedisOptions{Of: &servers.Redis{Address: address.Free(t)}}).Service
 	for name, s := range map[string]users.Service{"nobody there": nobody, "silent": silent, "no ACL file": forgets, "no leader": replica} {
 		u := users.NewUser()
 		ctx, cancel := context.WithTimeout(limited(t), perCall)

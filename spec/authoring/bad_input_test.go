@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"path/filepath"
 	"regexp"
@@ -17,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/serviceforge/serviceforge/spec"
+	"github.com/serviceforge/serviceforge/spec/address"
 )
 
 // house is etcd, director and broker as processes of their own, with a proxy
@@ -34,7 +34,7 @@ type house struct {
 func startHouse(t *testing.T, network string) *house {
 	t.Helper()
 	h := &house{t: t, self: spec.Self(t), state: filepath.Join(spec.Folder(t), "s")}
-	etcd, address := freeAddress(t), freeAddress(t)
+	etcd, address := address.Free(t), address.Free(t)
 	spec.StartProcess(t, h.self, "etcd:", "etcd", "--state", h.state, "--etcd-listen", etcd)
 	spec.StartProcess(t, h.self, "director:", "bosh", "--state", h.state, "--bosh-listen", "127.0.0.1:0", "--network", network, "--bosh-config-server")
 	spec.ProxyDirector(t, h.state, h.see)
@@ -67,16 +67,6 @@ func (h *house) manifests() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.deployed)
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 // run runs a command against the broker.

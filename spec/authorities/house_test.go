@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/serviceforge/serviceforge/spec"
+	"github.com/serviceforge/serviceforge/spec/address"
 )
 
 // awayPool is a pool whose director nobody answers for.
@@ -46,22 +46,11 @@ type replica struct {
 func newHouse(t testing.TB) *house {
 	t.Helper()
 	h := &house{t: t, dir: spec.Folder(t)}
-	address := freePort(t)
+	address := address.Free(t)
 	spec.StartProcess(t, spec.Self(t), "etcd: http", "etcd", "--state", filepath.Join(h.dir, "etcd"), "--etcd-listen", address)
 	h.etcd = "http://" + address
 	h.pool = h.write("pool.yml", awayPool)
 	return h
-}
-
-// freePort is an address that nobody listened on a moment ago.
-func freePort(t testing.TB) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 // write makes or replaces a file of the house at once.

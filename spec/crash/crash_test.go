@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge/spec"
+	"github.com/serviceforge/serviceforge/spec/address"
 )
 
 // moment is when the broker is killed: around the n-th request of a kind.
@@ -47,12 +47,12 @@ var moments = []moment{
 func TestKillTheBrokerAtChosenMoments(t *testing.T) {
 	state := filepath.Join(spec.Folder(t), "s")
 	self := spec.Self(t)
-	etcd := "127.0.0.1:" + freePort(t)
+	etcd := address.Free(t)
 	spec.StartProcess(t, self, "etcd:", "etcd", "--state", state, "--etcd-listen", etcd)
 	spec.StartProcess(t, self, "director:", "bosh", "--state", state, "--bosh-listen", "127.0.0.1:0", "--network", "127.240.0.0/24")
 	tr := &trap{}
 	spec.ProxyDirector(t, state, tr.see)
-	address := "127.0.0.1:" + freePort(t)
+	address := address.Free(t)
 	web := spec.StartProcess(t, self, "broker:", "web", "--state", state, "--etcd-listen", etcd, "--listen", address, "--broker-password", "secret",
 		"--engine-lease", "2s", "--engine-director-timeout", "1s")
 	t.Cleanup(func() {
@@ -232,14 +232,4 @@ func change(t *testing.T, dev *spec.Dev, id string, present bool) (operation str
 		return "", present
 	}
 	return accepted.Operation, !present
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
 }

@@ -6,11 +6,8 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
-	"net"
 	"net/url"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -21,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/spec/address"
 	"github.com/serviceforge/serviceforge/spec/servers"
 	"github.com/serviceforge/serviceforge/users"
 )
@@ -34,26 +32,11 @@ type Server struct {
 	client    url.URL
 }
 
-// FreeURL finds an address that can be bound now.
-func FreeURL(t testing.TB, scheme string) url.URL {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return url.URL{Scheme: scheme, Host: l.Addr().String()}
-}
-
 // Start runs an etcd; with a password, authentication is on and root has it.
 func Start(t testing.TB, a servers.Authority, password string) *Server {
 	t.Helper()
-	s := &Server{authority: a, dir: t.TempDir()}
-	e, err := (*embed.Etcd)(nil), error(syscall.EADDRINUSE)
-	for errors.Is(err, syscall.EADDRINUSE) { // somebody else took what was free
-		s.client = FreeURL(t, "https")
-		e, err = s.run(t)
-	}
+	s := &Server{authority: a, dir: t.TempDir(), client: url.URL{Scheme: "https", Host: address.Free(t)}}
+	e, err := s.run(t)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +100,7 @@ func Login(t testing.TB, s users.Service, u users.User) (*clientv3.Client, error
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM([]byte(s.CA))
 	c, err := clientv3.New(clientv3.Config{
-		Endpoints: s.Endpoints, Username: u.Name, Password: u.Password.Reveal(), DialTimeout: 10 * time.Second,
+		Endpoints: s.Endpoints, Username: u.Name, Password: u.Password.Reveal(), DialTimeout: time.Minute,
 		TLS: &tls.Config{RootCAs: pool}, Logger: zap.NewNop(),
 	})
 	if err == nil {

@@ -2,7 +2,6 @@ package install_test
 
 import (
 	"errors"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/serviceforge/serviceforge/spec"
+	"github.com/serviceforge/serviceforge/spec/address"
 )
 
 // replica is a broker on the etcd and the director of others.
@@ -20,25 +20,13 @@ type replica struct {
 	cli
 }
 
-// freePort is one that nobody listens on now.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
-}
-
 // replicas are two brokers on one etcd and one director; see is told of what
 // the first of them asks the director.
 func replicas(t *testing.T, network string, see func(r *http.Request, after bool) bool) (a, b replica) {
 	t.Helper()
 	self, dir := spec.Self(t), spec.Folder(t)
 	first, second := filepath.Join(dir, "a"), filepath.Join(dir, "b")
-	etcd := "127.0.0.1:" + freePort(t)
+	etcd := address.Free(t)
 	spec.StartProcess(t, self, "etcd:", "etcd", "--state", first, "--etcd-listen", etcd)
 	spec.StartProcess(t, self, "director:", "bosh", "--state", first, "--bosh-listen", "127.0.0.1:0", "--network", network)
 	copyTo := func(name string) {
@@ -56,7 +44,7 @@ func replicas(t *testing.T, network string, see func(r *http.Request, after bool
 	copyTo("director.json")
 	spec.ProxyDirector(t, first, see)
 	start := func(state string) replica {
-		address := "127.0.0.1:" + freePort(t)
+		address := address.Free(t)
 		p := spec.StartProcess(t, self, "broker:", "serve", "--state", state, "--etcd", "http://"+etcd, "--listen", address,
 			"--broker-password", "secret", "--bootstrap="+map[bool]string{true: "true", false: "false"}[state == first],
 			"--engine-lease", "2s", "--engine-director-timeout", "1s", "--broker-drain", "0s", "--log-level", "warn")

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -21,6 +20,7 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge/spec"
+	"github.com/serviceforge/serviceforge/spec/address"
 )
 
 // pool is one on a director that knows of no deployment and takes none: orders
@@ -55,7 +55,7 @@ func newHouse(t *testing.T, limits ...string) *house {
 	h := &house{t: t}
 	dir := spec.Folder(t)
 	self := spec.Self(t)
-	etcd := "127.0.0.1:" + freePort(t)
+	etcd := address.Free(t)
 	spec.StartProcess(t, self, "etcd:", "etcd", "--state", filepath.Join(dir, "e"), "--etcd-listen", etcd)
 	file := filepath.Join(dir, "pool.yml")
 	h.write(file, h.director())
@@ -73,7 +73,7 @@ func newHouse(t *testing.T, limits ...string) *house {
 			}
 			h.write(filepath.Join(state, "broker.key"), ring)
 		}
-		address := "127.0.0.1:" + freePort(t)
+		address := address.Free(t)
 		h.brokers = append(h.brokers, spec.StartProcess(t, self, "broker:", "serve", "--state", state, "--etcd", "http://"+etcd,
 			"--listen", address, "--broker-password", "secret", "--pools", file, fmt.Sprintf("--bootstrap=%t", n == 0),
 			"--engine-lease", "2s", "--engine-director-timeout", "1s", "--broker-drain", "0s", "--log-level", "warn", "--quotas", strings.Join(limits, ",")))
@@ -112,17 +112,6 @@ func (h *house) write(path string, content []byte) {
 	if err := os.WriteFile(path, content, 0o600); err != nil {
 		h.t.Fatal(err)
 	}
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	_, port, _ := net.SplitHostPort(listener.Addr().String())
-	return port
 }
 
 func path(id string) string { return "/v2/service_instances/" + url.PathEscape(id) }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/serviceforge/serviceforge/spec/address"
 	"github.com/serviceforge/serviceforge/spec/need"
 	"github.com/serviceforge/serviceforge/users"
 )
@@ -40,7 +41,7 @@ type PostgresqlOptions struct {
 // StartPostgresql runs a postgres.
 func StartPostgresql(t testing.TB, o PostgresqlOptions) *Postgresql {
 	t.Helper()
-	p := &Postgresql{dir: folder(t), Address: FreeAddress(t)}
+	p := &Postgresql{dir: folder(t), Address: address.Free(t)}
 	if o.Password == "" {
 		o.Password = AdminPassword
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/rabbitmq/amqp091-go"
 
+	"github.com/serviceforge/serviceforge/spec/address"
 	"github.com/serviceforge/serviceforge/spec/need"
 	"github.com/serviceforge/serviceforge/users"
 )
@@ -44,8 +45,8 @@ var RabbitMQCalls = users.HTTP{
 func StartRabbitMQ(t testing.TB, a Authority) *RabbitMQ {
 	t.Helper()
 	need.Program(t, "/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server")
-	r := &RabbitMQ{dir: folder(t), Address: FreeAddress(t)}
-	management := FreeAddress(t)
+	r := &RabbitMQ{dir: folder(t), Address: address.Free(t)}
+	management := address.Free(t)
 	r.Service = users.Service{Driver: "http", Endpoints: []string{"https://" + management}, CA: a.PEM, HTTP: RabbitMQCalls,
 		Admin: users.Admin{Username: "admin", Password: secret(AdminPassword)}}
 	pool := x509.NewCertPool()
@@ -54,7 +55,7 @@ func StartRabbitMQ(t testing.TB, a Authority) *RabbitMQ {
 	cert, key := r.put(t, "cert.pem", read(t, a.Cert)), r.put(t, "key.pem", read(t, a.Key))
 	ca := r.put(t, "ca.pem", a.PEM)
 	_, port, _ := net.SplitHostPort(management)
-	_, distribution, _ := net.SplitHostPort(FreeAddress(t))
+	_, distribution, _ := net.SplitHostPort(address.Free(t))
 	r.put(t, ".erlang.cookie", "cookie")
 	r.env = []string{
 		"RABBITMQ_CONF_ENV_FILE=/dev/null", "RABBITMQ_MNESIA_BASE=" + filepath.Join(r.dir, "data"), "RABBITMQ_LOGS=-", "RABBITMQ_LOG_BASE=" + r.dir,

@@ -14,6 +14,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/serviceforge/serviceforge/spec/address"
 	"github.com/serviceforge/serviceforge/spec/need"
 	"github.com/serviceforge/serviceforge/users"
 )
@@ -39,7 +40,7 @@ type RedisOptions struct {
 // StartRedis runs a redis-server.
 func StartRedis(t testing.TB, o RedisOptions) *Redis {
 	t.Helper()
-	r := &Redis{program: need.Program(t, "/usr/bin/redis-server", "redis-server"), dir: folder(t), Address: FreeAddress(t)}
+	r := &Redis{program: need.Program(t, "/usr/bin/redis-server", "redis-server"), dir: folder(t), Address: address.Free(t)}
 	if o.Password == "" {
 		o.Password = AdminPassword
 	}

@@ -19,23 +19,12 @@ import (
 const AdminPassword = "admin-password"
 
 // patience is how long a server has to start or to stop.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // nobody is whom servers run as that refuse root.
 const nobody = 65534
 
 func secret(text string) serviceforge.Secret { return serviceforge.NewSecret(text) }
-
-// FreeAddress finds an address on loopback that can be bound now.
-func FreeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
 
 // Silent is an address that accepts connections and says nothing.
 func Silent(t testing.TB) string {

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -23,6 +22,7 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge/spec"
+	"github.com/serviceforge/serviceforge/spec/address"
 	"github.com/serviceforge/serviceforge/spec/uaa"
 )
 
@@ -119,7 +119,7 @@ func (d *director) behind(s *uaa.Server) (address, ca string) {
 func TestTheProgramWithAUAA(t *testing.T) {
 	state := filepath.Join(spec.Folder(t), "s")
 	self := spec.Self(t)
-	etcd := freeAddress(t)
+	etcd := address.Free(t)
 	spec.StartProcess(t, self, "etcd:", "etcd", "--state", state, "--etcd-listen", etcd)
 	spec.StartProcess(t, self, "director:", "bosh", "--state", state, "--bosh-listen", "127.0.0.1:0", "--network", "127.225.0.0/24")
 	d := directorOf(t, state)
@@ -203,14 +203,4 @@ func etcdRelease(t *testing.T, self spec.Account) []byte {
 			return content
 		}
 	}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
