@@ -98,6 +98,11 @@ func (a *App) start(ctx context.Context) error {
 		}
 		a.onStop(func(context.Context) error { unlock(); return nil })
 	}
+	if a.parts.Etcd {
+		if err := roomy(a.config.State); err != nil {
+			return err
+		}
+	}
 	var listener net.Listener
 	var certificates *identity
 	var local string // URL of the broker on this machine

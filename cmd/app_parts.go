@@ -5,12 +5,33 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/localbosh"
 	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/store"
 )
+
+// roomForEtcd is what a new store needs: the program, two segments of etcd's log
+// and room to breathe. etcd does not bear a full disk.
+const roomForEtcd = 256 << 20
+
+// roomy makes sure that a new store has room. Errors: Unprocessable.
+func roomy(state string) error {
+	if _, err := os.Stat(filepath.Join(state, "etcd", "data")); err == nil {
+		return nil
+	}
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(state, &disk); err != nil {
+		return nil // the first write will tell
+	}
+	if free := disk.Bavail * uint64(disk.Bsize); free < roomForEtcd {
+		return serviceforge.Errorf(serviceforge.Unprocessable, "%s has %d MB left, and %d MB are needed: make room, or choose another folder with --state DIR (or TMPDIR)",
+			state, free>>20, uint64(roomForEtcd>>20))
+	}
+	return nil
+}
 
 // startEtcd starts the built-in etcd server.
 func (a *App) startEtcd() error {

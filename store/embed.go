@@ -34,12 +34,20 @@ type Embedded struct {
 // StartEmbedded starts the server in dir and returns when it serves. The
 // caller makes sure that no second one runs in dir. listen is the URL for
 // clients of other processes; empty = nobody else may come in.
-func StartEmbedded(dir, listen string) (*Embedded, error) {
+func StartEmbedded(dir, listen string) (_ *Embedded, err error) {
+	log, err := etcdLog(dir, filepath.Join(dir, "etcd.log"))
+	if err != nil {
+		return nil, serviceforge.Wrap(err, serviceforge.Unavailable, "the embedded etcd cannot write its log: %v", err)
+	}
+	defer func() {
+		if said := recover(); said != nil {
+			err = serviceforge.Errorf(serviceforge.Unavailable, "%v", said)
+		}
+	}()
 	config := embed.NewConfig()
 	config.Dir = filepath.Join(dir, "data")
 	config.Name = "serviceforge"
-	config.LogLevel = "error"
-	config.LogOutputs = []string{filepath.Join(dir, "etcd.log")}
+	config.ZapLoggerBuilder = embed.NewZapLoggerBuilder(log)
 	config.TickMs, config.ElectionMs = embeddedTick, embeddedElection
 	config.SnapshotCount = embeddedSnapshots
 	config.QuotaBackendBytes = embeddedQuota
