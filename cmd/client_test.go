@@ -73,6 +73,7 @@ func (c *terminal) run(ctx context.Context, args ...string) (stdout, stderr stri
 			return c.server.URL, c.token, nil
 		},
 	})
+	sayUsage(root)
 	var out, side buffer
 	root.SetOut(&out)
 	root.SetErr(&side)
@@ -197,7 +198,7 @@ func TestCreateServiceRefuses(t *testing.T) {
 	c.fails("is not a JSON object", "create-service", "etcd-dedicated", "1-server", "a", "-c", "@"+file)
 	c.fails("no such file", "create-service", "etcd-dedicated", "1-server", "a", "-c", "@"+file+".no")
 	c.fails("nope", "create-service", "etcd-dedicated", "1-server", "a", "-c", `{"nope": 1}`)
-	c.fails("accepts 3 arg", "create-service", "etcd-dedicated", "1-server")
+	c.fails("create-service takes SERVICE PLAN NAME", "create-service", "etcd-dedicated", "1-server")
 	if n := len(c.Store.Summaries()); n != 0 {
 		t.Errorf("%d instances were made", n)
 	}

@@ -85,6 +85,8 @@ func newRoot() *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newDevCommand(), newDemoCommand(), newServeCommand(), newBOSHCommand(), newEtcdCommand(), newEnvCommand(), newPackageCommand(), newValidateCommand(), newRenderCommand(), newDiffCommand(), newConvertCommand(), newGenerateCommand(), newTestCommand())
 	addClientCommands(root, &clientEnv{readEndpoint: readEndpoint, defaultState: config.DefaultState})
+	arrange(root)
+	sayUsage(root)
 	return root
 }
 

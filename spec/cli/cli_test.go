@@ -248,7 +248,7 @@ func refusals(t *testing.T, c terminal) {
 	}
 	c.run("unbind", "nope", "app").refused(t, `no service binding "app"`, "`serviceforge services`")
 	c.run("services", "--token", "1-wrong", "--url", c.dev.URL).refused(t, "refuses the token", "serviceforge env")
-	c.run("nope").refused(t, `unknown command "nope"`)
+	c.run("nope").refused(t, `there is no command "nope"`)
 	c.run("services", "--nope").refused(t, "--nope")
 
 	self := spec.Self(t)

@@ -22,8 +22,8 @@ func TestHelpHasExamples(t *testing.T) {
 		if example, _, _ := strings.Cut(examples, "\n\n"); !found || !strings.Contains(example, "serviceforge "+strings.Join(path, " ")) {
 			t.Errorf("%s --help has no example:\n%s", r.line, out)
 		}
-		_, commands, _ := strings.Cut(out, "Available Commands:\n")
-		commands, _, _ = strings.Cut(commands, "\n\n")
+		_, commands, _ := strings.Cut(examples, "\n\n")
+		commands, _, _ = strings.Cut(commands, "Flags:\n")
 		for _, name := range regexp.MustCompile(`(?m)^  (\S+) `).FindAllStringSubmatch(commands, -1) {
 			if name[1] != "help" { // cobra's own
 				seen[name[1]] = true
@@ -36,5 +36,23 @@ func TestHelpHasExamples(t *testing.T) {
 		if !seen[name] {
 			t.Errorf("the help does not list %s", name)
 		}
+	}
+}
+
+// TestWrongWordsAreAnsweredWithTheRightOnes types what there is not, or too
+// little of it.
+func TestWrongWordsAreAnsweredWithTheRightOnes(t *testing.T) {
+	self := spec.Self(t)
+	for _, test := range []struct{ typed, says string }{
+		{"creat-service", "there is no command \"creat-service\" of serviceforge; did you mean create-service? (`serviceforge --help` lists them)"},
+		{"keys foo", "there is no command \"foo\" of serviceforge keys (`serviceforge keys --help` lists them)"},
+		{"pools chek", "did you mean check?"},
+		{"create-service etcd-dedicated", "create-service takes SERVICE PLAN NAME, and one was given (`serviceforge create-service --help` shows examples)"},
+		{"services mine", "services takes no argument, and one was given"},
+		{"validate", "validate takes DIR|FILE, and none was given"},
+		{"dev --port 1", "unknown flag: --port (`serviceforge dev --help` shows the flags)"},
+	} {
+		out, errs, code := self.Run(t, strings.Fields(test.typed)...)
+		result{test.typed, out, errs, code}.refused(t, test.says)
 	}
 }
