@@ -13,6 +13,7 @@ import (
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
+	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/config"
 	"github.com/serviceforge/serviceforge/demo"
 )
@@ -78,6 +79,9 @@ func runDemo(ctx context.Context, c config.Config, keep bool, out, log io.Writer
 	}
 	o.Say("start", time.Since(began), "etcd, BOSH director and broker at "+app.brokerURL)
 	warming := time.Now()
+	if app.warming(ctx) {
+		o.Doing(rubyIsCompiled)
+	}
 	err := app.director.AwaitRenderer(ctx)
 	if err == nil {
 		o.Say("warm up", time.Since(warming), "templates can be rendered (the first time on a machine, Ruby is compiled)")
@@ -86,6 +90,10 @@ func runDemo(ctx context.Context, c config.Config, keep bool, out, log io.Writer
 	if err == nil && keep {
 		app.greet(out, time.Since(began))
 		err = app.Wait(ctx)
+	}
+	if err != nil && ctx.Err() != nil {
+		o.Clear()
+		err = serviceforge.Wrap(err, serviceforge.Unavailable, "the demo was given up; what it had started is stopped and removed")
 	}
 	stopping := time.Now()
 	err = errors.Join(err, app.Stop(context.WithoutCancel(ctx)))
@@ -98,6 +106,17 @@ func runDemo(ctx context.Context, c config.Config, keep bool, out, log io.Writer
 	o.Say("clean up", time.Since(stopping), "everything is stopped and removed")
 	_, _ = fmt.Fprintf(out, "The demo took %s.\n", time.Since(began).Round(10*time.Millisecond))
 	return nil
+}
+
+// rubyIsCompiled says what is waited for where templates cannot be rendered yet.
+const rubyIsCompiled = "preparing to render templates: the first time on a machine this takes up to a minute, as Ruby is compiled"
+
+// warming says whether the local director needs more than a moment before it
+// can render templates.
+func (a *App) warming(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	return errors.Is(a.director.AwaitRenderer(ctx), context.DeadlineExceeded)
 }
 
 func isTerminal(out io.Writer) bool {

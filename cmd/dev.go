@@ -36,6 +36,9 @@ func runDev(ctx context.Context, c config.Config, out, log io.Writer) error {
 		return err
 	}
 	app.greet(out, time.Since(began))
+	if app.warming(ctx) {
+		_, _ = fmt.Fprintln(out, "\nWhat is created waits a moment: "+rubyIsCompiled)
+	}
 	err := app.Wait(ctx)
 	_, _ = fmt.Fprintln(out, "stopping")
 	if stopping := app.Stop(context.WithoutCancel(ctx)); err == nil {

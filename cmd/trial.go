@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -102,7 +103,11 @@ func (t *trial) run(ctx context.Context, name string, out, side io.Writer) error
 	if c.Pools, err = trialPools(tests.dir, plans); err != nil {
 		return err
 	}
-	app := New(c, Parts{Etcd: true, BOSH: true, Web: true}, c.Log.Logger(side))
+	log := slog.New(slog.DiscardHandler) // what fails is told by the step
+	if t.keep {
+		log = c.Log.Logger(side)
+	}
+	app := New(c, Parts{Etcd: true, BOSH: true, Web: true}, log)
 	if err := app.Start(ctx); err != nil {
 		return err
 	}
@@ -181,7 +186,10 @@ func (s *trying) all(ctx context.Context, app *App, name string, plans []tried, 
 	s.client = &admin.Client{URL: url, Token: token}
 	s.say("start", began, "a broker and a director"+features(app.config))
 	err = s.step(ctx, "install", func(ctx context.Context) (string, error) { return s.install(ctx, name) })
-	if err == nil { // the first time on a machine, Ruby is compiled
+	if err == nil && app.warming(ctx) {
+		_, _ = fmt.Fprintln(s.side, rubyIsCompiled)
+	}
+	if err == nil {
 		err = app.director.AwaitRenderer(ctx)
 	}
 	for n, p := range plans {

@@ -79,40 +79,45 @@ func (s *session) play(ctx context.Context, step step) error {
 	began := time.Now()
 	said, err := step.do(ctx)
 	took := time.Since(began)
-	s.times[step.name] = took
-	s.clear()
+	s.times[step.name], s.shown = took, ""
 	if err != nil {
+		s.Clear()
 		return fmt.Errorf("%s: %w", step.name, err)
 	}
 	s.Say(step.name, took, said)
 	return nil
 }
 
-// Say prints the line of a finished step.
+// Say prints the line of a finished step, in place of what Doing showed.
 func (o *Options) Say(name string, took time.Duration, said string) {
+	o.Clear()
 	_, _ = fmt.Fprintf(o.Out, "  %-13s %8s   %s\n", name, took.Round(time.Millisecond), said)
 }
 
-// progress shows how far the step is: one line that changes on a terminal, a
-// line for each change elsewhere.
-func (s *session) progress(text string) {
-	if text == s.shown {
-		return
+// Doing shows what a step is at: on a terminal in a line that the next one
+// replaces.
+func (o *Options) Doing(text string) {
+	o.Clear()
+	end := "\n"
+	if o.Terminal {
+		end = ""
 	}
-	s.shown = text
-	if s.Terminal {
-		_, _ = fmt.Fprintf(s.Out, "\r\033[K    … %s", text)
-	} else {
-		_, _ = fmt.Fprintf(s.Out, "    … %s\n", text)
+	_, _ = fmt.Fprintf(o.Out, "    … %s%s", text, end)
+}
+
+// Clear removes a line of Doing from the terminal.
+func (o *Options) Clear() {
+	if o.Terminal {
+		_, _ = fmt.Fprint(o.Out, "\r\033[K")
 	}
 }
 
-// clear removes a progress line from the terminal.
-func (s *session) clear() {
-	if s.Terminal && s.shown != "" {
-		_, _ = fmt.Fprint(s.Out, "\r\033[K")
+// progress shows how far the step is, if it is news.
+func (s *session) progress(text string) {
+	if text != s.shown {
+		s.shown = text
+		s.Doing(text)
 	}
-	s.shown = ""
 }
 
 func (s *session) catalog(ctx context.Context) (string, error) {

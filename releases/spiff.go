@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/serviceforge/serviceforge"
 )
@@ -64,6 +65,7 @@ func (s *Spiff) start() (*child, error) {
 	c.cmd.Env = s.env
 	c.cmd.Dir = "/"
 	c.cmd.Stderr = c.complaint
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is the broker's: no operation fails for it
 	var err error
 	if c.stdin, err = c.cmd.StdinPipe(); err != nil {
 		return nil, err

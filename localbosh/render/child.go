@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 )
 
 // child is the parent's side of one __erb process.
@@ -46,6 +47,7 @@ func startChild(program, cacheDir string, env []string) (*child, error) {
 	c.cmd.Dir = "/"
 	c.cmd.Stdout = its
 	c.cmd.Stderr = &c.stderr
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is the director's: no deployment fails for it
 	if c.stdin, err = c.cmd.StdinPipe(); err == nil {
 		err = c.cmd.Start()
 	}

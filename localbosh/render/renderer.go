@@ -118,7 +118,7 @@ func (r *Renderer) Warm(ctx context.Context) {
 	go func() {
 		defer r.used.Done()
 		<-c.ready
-		if c.err != nil && ctx.Err() == nil && r.life.Err() == nil {
+		if c.err != nil && ctx.Err() == nil && r.life.Err() == nil && r.holds(s) {
 			r.options.Log.Warn("cannot prepare for rendering", "error", c.err)
 		}
 	}()
@@ -138,6 +138,13 @@ func (r *Renderer) Ready(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// holds says whether s is still unused; who has taken it is told how it failed.
+func (r *Renderer) holds(s *standby) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.idle == s
 }
 
 // discard ends s if it is still unused.

@@ -2,9 +2,11 @@
 package demo_test
 
 import (
+	"bufio"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/serviceforge/serviceforge/spec"
@@ -36,5 +38,37 @@ func TestTheDemoHoldsWhatItShowsThreeTimesBesideADev(t *testing.T) {
 				t.Errorf("dev ended with %d:\n%s", code, dev.Output())
 			}
 		})
+	}
+}
+
+// TestADemoThatIsGivenUpSaysSo has Ctrl-C come in the middle of it.
+func TestADemoThatIsGivenUpSaysSo(t *testing.T) {
+	scratch := spec.Folder(t)
+	command := spec.Self(t).Command(t.Context(), "demo")
+	command.Env = append(command.Env, "TMPDIR="+scratch)
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C reaches all of it
+	var errs strings.Builder
+	command.Stderr = &errs
+	out, err := command.StdoutPipe()
+	if err == nil {
+		err = command.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := bufio.NewScanner(out)
+	for said.Scan() {
+		if strings.HasPrefix(said.Text(), "  catalog ") {
+			if err := syscall.Kill(-command.Process.Pid, syscall.SIGINT); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	err = command.Wait()
+	if command.ProcessState.ExitCode() != 1 || errs.String() != "serviceforge: the demo was given up; what it had started is stopped and removed\n" {
+		t.Errorf("%v: %s", err, errs.String())
+	}
+	if left, err := os.ReadDir(scratch); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
 	}
 }
