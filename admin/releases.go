@@ -14,7 +14,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator/install"
-	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/archive"
 )
 
 // uploadTime is how long the body of an upload may take.
@@ -108,7 +108,7 @@ func (a *API) syncPool(q *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var opened *releases.Opened
+	var opened *archive.Opened
 	if q.ContentLength != 0 {
 		if opened, err = q.unpack(a.install.Scratch); err != nil {
 			return nil, err
@@ -144,13 +144,13 @@ func (a *API) installRelease(q *request) (any, error) {
 
 // unpack reads a packed service release from the body, to its end: who sends it
 // should get to read why it is refused.
-func (q *request) unpack(scratch string) (*releases.Opened, error) {
+func (q *request) unpack(scratch string) (*archive.Opened, error) {
 	_ = http.NewResponseController(q.writer).SetReadDeadline(time.Now().Add(uploadTime)) // else it is the server's
-	opened, err := releases.Unpack(q.Context(), q.Body, scratch)
+	opened, err := archive.Unpack(q.Context(), q.Body, scratch)
 	if err == nil {
 		return opened, nil
 	}
-	_, _ = io.Copy(io.Discard, io.LimitReader(q.Body, releases.MaxPacked))
+	_, _ = io.Copy(io.Discard, io.LimitReader(q.Body, archive.MaxPacked))
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = serviceforge.Wrap(err, serviceforge.TimedOut, "the service release did not arrive in time")
 	}

@@ -19,7 +19,7 @@ import (
 	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/orchestrator/install"
 	"github.com/serviceforge/serviceforge/orchestrator/shelf"
-	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/spiff"
 	"github.com/serviceforge/serviceforge/store"
 	"github.com/serviceforge/serviceforge/users"
 )
@@ -47,7 +47,7 @@ type App struct {
 	pools     *pools.Set
 	directors map[string]director.Director
 	users     *users.Drivers
-	spiff     *releases.Spiff
+	spiff     *spiff.Renderer
 	engine    *orchestrator.Engine
 
 	files    []*config.File // read again when they change

@@ -23,7 +23,7 @@ import (
 	"github.com/serviceforge/serviceforge/orchestrator"
 	"github.com/serviceforge/serviceforge/orchestrator/bosh"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
-	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/spiff"
 	"github.com/serviceforge/serviceforge/store"
 	"github.com/serviceforge/serviceforge/users"
 )
@@ -86,7 +86,7 @@ func (a *App) etcdClient() (*store.Client, error) {
 // makeEngine makes the engine.
 func (a *App) makeEngine() error {
 	environment := []string{"SERVICEFORGE_STATE=" + a.config.State}
-	a.spiff = releases.NewSpiff(a.program.Path, environment)
+	a.spiff = spiff.New(a.program.Path, environment)
 	a.users = users.New(a.log.With("part", "users"))
 	a.engine = orchestrator.New(orchestrator.Options{
 		Store: a.store, Shelf: a.shelf, Pools: a.pools, Directors: a.directors,

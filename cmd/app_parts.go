@@ -10,6 +10,8 @@ import (
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/localbosh"
 	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/authoring"
+	"github.com/serviceforge/serviceforge/releases/boshrelease"
 	"github.com/serviceforge/serviceforge/store"
 )
 
@@ -103,7 +105,7 @@ func (a *App) uploadOwnReleases(ctx context.Context) error {
 }
 
 func (a *App) uploadOwnRelease(ctx context.Context, b releases.BOSHRelease) error {
-	source, err := releases.BOSHSourceOf(releases.Etcd(), b, a.program.Path, a.program.SHA256, a.program.version(b))
+	source, err := authoring.BOSHSourceOf(releases.Etcd(), b, a.program.Path, a.program.SHA256, a.program.version(b))
 	if err != nil {
 		return err
 	}
@@ -112,7 +114,7 @@ func (a *App) uploadOwnRelease(ctx context.Context, b releases.BOSHRelease) erro
 		return err
 	}
 	defer func() { _ = os.Remove(file.Name()) }()
-	if err := errors.Join(releases.BuildBOSH(ctx, file, source, true), file.Close()); err != nil {
+	if err := errors.Join(boshrelease.Build(ctx, file, source, true), file.Close()); err != nil {
 		return err
 	}
 	links := map[string]string{}

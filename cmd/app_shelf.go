@@ -12,6 +12,7 @@ import (
 	"github.com/serviceforge/serviceforge/orchestrator/install"
 	"github.com/serviceforge/serviceforge/orchestrator/shelf"
 	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/archive"
 )
 
 // openShelf learns which service releases are installed, beside the one that
@@ -82,7 +83,7 @@ func (a *App) installOne(ctx context.Context, from string) error {
 		return err
 	}
 	defer func() { _ = packed.Close() }()
-	opened, err := releases.Unpack(ctx, packed, a.installer.Scratch)
+	opened, err := archive.Unpack(ctx, packed, a.installer.Scratch)
 	if err != nil {
 		return err
 	}

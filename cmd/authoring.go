@@ -9,18 +9,21 @@ import (
 	"github.com/serviceforge/serviceforge"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/archive"
+	"github.com/serviceforge/serviceforge/releases/spiff"
+	"github.com/serviceforge/serviceforge/releases/validate"
 )
 
 // authored is a service release that a command for authors works on, offline.
 type authored struct {
 	*releases.Release
-	files *releases.Opened
-	spiff *releases.Spiff
+	files *archive.Opened
+	spiff *spiff.Renderer
 }
 
 // openRelease opens a folder or a packed release; call close behind it.
 func openRelease(ctx context.Context, name string) (*authored, error) {
-	files, err := releases.Open(ctx, name, "")
+	files, err := archive.Open(ctx, name, "")
 	if err != nil {
 		return nil, err
 	}
@@ -29,7 +32,7 @@ func openRelease(ctx context.Context, name string) (*authored, error) {
 		_ = files.Close()
 		return nil, err
 	}
-	return &authored{Release: release, files: files, spiff: releases.NewSpiff("/proc/self/exe", nil)}, nil
+	return &authored{Release: release, files: files, spiff: spiff.New("/proc/self/exe", nil)}, nil
 }
 
 func (a *authored) close() {
@@ -85,7 +88,7 @@ Ends with 1 if there is an error.`,
 		if err != nil {
 			return err
 		}
-		findings, err := a.Validate(command.Context(), a.spiff, a.files, on)
+		findings, err := validate.Release(command.Context(), a.spiff, a.Release, a.files, on)
 		if err != nil {
 			return err
 		}
@@ -96,7 +99,7 @@ Ends with 1 if there is an error.`,
 	return command
 }
 
-func showFindings(command *cobra.Command, a *authored, findings []releases.Finding, asJSON bool) error {
+func showFindings(command *cobra.Command, a *authored, findings []validate.Finding, asJSON bool) error {
 	out := command.OutOrStdout()
 	errors := 0
 	table := newTable("level", "where", "what")
@@ -109,7 +112,7 @@ func showFindings(command *cobra.Command, a *authored, findings []releases.Findi
 	}
 	if asJSON {
 		if findings == nil {
-			findings = []releases.Finding{}
+			findings = []validate.Finding{}
 		}
 		if err := writeJSON(out, findings); err != nil {
 			return err

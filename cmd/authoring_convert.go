@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/authoring"
 )
 
 func newConvertCommand() *cobra.Command {
@@ -32,7 +32,7 @@ told. Blocks with static networks need the network file of one of their pools.`,
 				return serviceforge.Wrap(err, serviceforge.NotFound, "%s cannot be read", network)
 			}
 		}
-		converted, err := a.Convert(command.Context(), a.spiff, a.files, text, versions)
+		converted, err := authoring.Convert(command.Context(), a.spiff, a.Release, a.files, text, versions)
 		if err != nil {
 			return err
 		}
@@ -91,7 +91,7 @@ and the manifest of every plan on a pool. Secrets are redacted.`,
 		if err != nil {
 			return err
 		}
-		changes, err := releases.Diff(command.Context(), before.spiff, before.Release, after.Release, pool)
+		changes, err := authoring.Diff(command.Context(), before.spiff, before.Release, after.Release, pool)
 		if err != nil {
 			return withDetail(err)
 		}
@@ -129,7 +129,7 @@ job, and a test. It is valid as it is; put your server into it.`,
 		Example: "  serviceforge generate service kv\n  serviceforge validate kv",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
-			files, err := releases.Generate(args[0])
+			files, err := authoring.Generate(args[0])
 			if err != nil {
 				return err
 			}

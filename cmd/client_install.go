@@ -13,7 +13,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/admin"
-	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/authoring"
 )
 
 func newInstallCommand(env *clientEnv) *cobra.Command {
@@ -150,7 +150,7 @@ func packFolder(ctx context.Context, dir, program string) (io.ReadCloser, int64,
 	}
 	_ = os.Remove(file.Name()) // it lives as long as it is open
 	size := int64(0)
-	if err = releases.PackageUnreleased(ctx, os.DirFS(dir), program, file); err == nil {
+	if err = authoring.PackageUnreleased(ctx, os.DirFS(dir), program, file); err == nil {
 		if size, err = file.Seek(0, io.SeekCurrent); err == nil {
 			_, err = file.Seek(0, io.SeekStart)
 		}

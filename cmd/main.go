@@ -17,8 +17,8 @@ import (
 	"github.com/serviceforge/serviceforge/config"
 	"github.com/serviceforge/serviceforge/localbosh/render"
 	"github.com/serviceforge/serviceforge/localbosh/vm"
-	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/releases/etcdserver"
+	"github.com/serviceforge/serviceforge/releases/spiff"
 )
 
 // children are what the program is when it runs itself, by its hidden first
@@ -28,7 +28,7 @@ var children = map[string]func(args []string) int{
 	"__sandbox": vm.SandboxMain,
 	"__chpst":   vm.ChpstMain,
 	"__erb":     render.ErbMain,
-	"__spiff":   releases.SpiffMain,
+	"__spiff":   spiff.Main,
 }
 
 // aliases are what the program is when it is called by another name: the

@@ -12,6 +12,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/authoring"
 )
 
 func newPackageCommand() *cobra.Command {
@@ -57,7 +58,7 @@ func writePackage(ctx context.Context, files fs.FS, output string) error {
 		return unwritable(err)
 	}
 	defer func() { _ = os.Remove(file.Name()) }()
-	err = releases.Package(ctx, files, "/proc/self/exe", file)
+	err = authoring.Package(ctx, files, "/proc/self/exe", file)
 	if closing := file.Close(); err == nil && closing != nil {
 		err = unwritable(closing)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/catalog"
 	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/parameters"
 )
 
 // maxParameters bounds parameters and context: etcd takes 1.5 MB a request.
@@ -75,7 +76,7 @@ func (e *Engine) wish(r ProvisionRequest) (*serviceforge.Instance, error) {
 		return nil, err
 	}
 	for name, id := range map[string]string{"instance_id": r.InstanceID, "organization_guid": r.OrganizationGUID, "space_guid": r.SpaceGUID} {
-		if err := releases.RefuseReferences(name, id); err != nil {
+		if err := parameters.RefuseReferences(name, id); err != nil {
 			return nil, err
 		}
 	}
@@ -85,7 +86,7 @@ func (e *Engine) wish(r ProvisionRequest) (*serviceforge.Instance, error) {
 	if err := checkObject("parameters", r.Parameters); err != nil {
 		return nil, err
 	}
-	if err := release.CheckParameters(plan, releases.Create, r.Parameters); err != nil {
+	if err := release.CheckParameters(plan, parameters.Create, r.Parameters); err != nil {
 		return nil, err
 	}
 	now := e.Now().UTC()
@@ -263,5 +264,5 @@ func checkObject(name string, document json.RawMessage) error {
 	if err != nil {
 		return serviceforge.Wrap(err, serviceforge.Invalid, "%s is not a JSON object", name)
 	}
-	return releases.RefuseReferences(name, object)
+	return parameters.RefuseReferences(name, object)
 }

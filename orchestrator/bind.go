@@ -8,6 +8,7 @@ import (
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/catalog"
 	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/parameters"
 	"github.com/serviceforge/serviceforge/store"
 	"github.com/serviceforge/serviceforge/users"
 )
@@ -114,7 +115,7 @@ func (e *Engine) checkBind(r *BindRequest, i *serviceforge.Instance) (catalog.Pl
 	if err != nil {
 		return plan, err
 	}
-	return plan, release.CheckParameters(plan, releases.Bind, r.Parameters)
+	return plan, release.CheckParameters(plan, parameters.Bind, r.Parameters)
 }
 
 // bindingWish makes the record, with the user's name and password: the wish is

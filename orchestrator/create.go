@@ -9,6 +9,7 @@ import (
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/deployed"
 )
 
 // maxCreateFailures is how many failed tasks a create may have.
@@ -179,7 +180,7 @@ func (l *leader) recover(ctx context.Context, i *serviceforge.Instance, d direct
 	if err != nil && serviceforge.CodeOf(err) != serviceforge.NotFound {
 		return goOn, err
 	}
-	if stamp, ok := releases.StampOf(manifest); ok && stamp.Operation == i.Operation.ID {
+	if stamp, ok := deployed.StampOf(manifest); ok && stamp.Operation == i.Operation.ID {
 		return l.advance(ctx, i, serviceforge.Deployed)
 	}
 	if i.Operation.Kind == serviceforge.Update {

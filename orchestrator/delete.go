@@ -8,6 +8,7 @@ import (
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/deployed"
 )
 
 func (l *leader) deleteStep(ctx context.Context, i *serviceforge.Instance) (next, error) {
@@ -179,7 +180,7 @@ func (l *leader) owner(ctx context.Context, d director.Director, i *serviceforge
 		return foreign, err
 	}
 	if len(manifest) > 0 {
-		stamp, ok := releases.StampOf(manifest)
+		stamp, ok := deployed.StampOf(manifest)
 		switch {
 		case !ok || stamp.Broker != l.Store.BrokerID() || stamp.Instance != i.ID:
 			return foreign, nil

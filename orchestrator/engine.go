@@ -18,7 +18,7 @@ import (
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/orchestrator/shelf"
-	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/spiff"
 	"github.com/serviceforge/serviceforge/store"
 	"github.com/serviceforge/serviceforge/users"
 )
@@ -40,7 +40,7 @@ type Options struct {
 	Pools     *pools.Set
 	Directors map[string]director.Director // by pool name
 	Users     *users.Drivers
-	Spiff     *releases.Spiff
+	Spiff     *spiff.Renderer
 	Log       *slog.Logger
 	Now       func() time.Time
 	NewID     func() string // sortable, unique, ≤ 32 characters (ULID)

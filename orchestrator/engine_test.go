@@ -10,7 +10,7 @@ import (
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
-	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/deployed"
 )
 
 func TestAnInstanceIsCreatedBoundAndDeleted(t *testing.T) {
@@ -22,7 +22,7 @@ func TestAnInstanceIsCreatedBoundAndDeleted(t *testing.T) {
 	if i.State != serviceforge.Running || i.Deployment != "plain-a" || i.Operation.Intent.Task != 1 {
 		t.Errorf("instance = %+v", i)
 	}
-	if stamp, ok := releases.StampOf(h.director.deployments["plain-a"].manifest); !ok || stamp.Instance != "a" || stamp.Broker != h.store.BrokerID() {
+	if stamp, ok := deployed.StampOf(h.director.deployments["plain-a"].manifest); !ok || stamp.Instance != "a" || stamp.Broker != h.store.BrokerID() {
 		t.Errorf("the manifest is not stamped: %+v", stamp)
 	}
 	// Counts, not times: name check, POST, and GET …/instances (DESIGN §4).

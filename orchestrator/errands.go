@@ -11,6 +11,7 @@ import (
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/deployed"
 )
 
 // nextErrand is the errand that the operation has to run next; false = it has
@@ -117,7 +118,7 @@ func (l *leader) errandInstances(ctx context.Context, d director.Director, i *se
 	if err != nil {
 		return nil, err
 	}
-	groups, whole, err := releases.ErrandGroups(manifest, e.Name)
+	groups, whole, err := deployed.ErrandGroups(manifest, e.Name)
 	if err != nil || e.All || whole { // a director takes no instances with the name of a group
 		return nil, err
 	}

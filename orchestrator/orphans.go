@@ -9,7 +9,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
-	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/deployed"
 	"github.com/serviceforge/serviceforge/store"
 )
 
@@ -185,7 +185,7 @@ func (s *search) look(ctx context.Context, name string) (seen sight, found bool,
 }
 
 func (s *search) judgeStamp(stray *Stray, manifest []byte) {
-	stamp, ok := releases.StampOf(manifest)
+	stamp, ok := deployed.StampOf(manifest)
 	if !ok || stamp.Broker != s.Store.BrokerID() {
 		return
 	}

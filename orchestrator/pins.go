@@ -6,7 +6,7 @@ import (
 	"github.com/serviceforge/serviceforge"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
-	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/deployed"
 )
 
 // pin notes at the first render what of the pool it is made with. The intent's
@@ -39,7 +39,7 @@ func (l *leader) maySucceed(ctx context.Context, d director.Director, i *service
 	if err != nil || len(before) == 0 {
 		return err
 	}
-	return releases.CheckSuccessor(before, after, func() (map[string]int, error) {
+	return deployed.CheckSuccessor(before, after, func() (map[string]int, error) {
 		texts, err := d.CloudConfigs(ctx)
 		if err != nil {
 			return nil, err

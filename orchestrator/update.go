@@ -9,7 +9,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/catalog"
-	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/parameters"
 )
 
 func (e *Engine) update(ctx context.Context, r UpdateRequest) (Accepted, error) {
@@ -80,10 +80,10 @@ func (e *Engine) updateWish(r UpdateRequest, i *serviceforge.Instance) (servicef
 	if err != nil {
 		return wish, err
 	}
-	if err := release.CheckParameters(plan, releases.Update, r.Parameters); err != nil {
+	if err := release.CheckParameters(plan, parameters.Update, r.Parameters); err != nil {
 		return wish, err
 	}
-	return wish, release.CheckParameters(plan, releases.Whole, json.RawMessage(wish.Parameters.Reveal()))
+	return wish, release.CheckParameters(plan, parameters.Whole, json.RawMessage(wish.Parameters.Reveal()))
 }
 
 // onOffer refuses a change to a plan that nobody can have any more; the one that

@@ -7,7 +7,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
-	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/boshrelease"
 )
 
 // uploads is what the scripted director was given.
@@ -51,7 +51,7 @@ func (d *scripted) UploadRelease(_ context.Context, t director.Tarball) (task in
 			return err
 		}
 		defer func() { _ = in.Close() }()
-		c, err := releases.ReadBOSH(in)
+		c, err := boshrelease.Read(in)
 		if err != nil {
 			return err
 		}
@@ -102,7 +102,7 @@ func (d *scripted) UploadStemcell(_ context.Context, t director.Tarball) (task i
 			return err
 		}
 		defer func() { _ = in.Close() }()
-		s, err := releases.ReadStemcell(in)
+		s, err := boshrelease.ReadStemcell(in)
 		if err != nil {
 			return err
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/serviceforge/serviceforge/orchestrator/install"
 	"github.com/serviceforge/serviceforge/orchestrator/shelf"
 	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/boshrelease"
 	"github.com/serviceforge/serviceforge/store"
 )
 
@@ -37,7 +38,7 @@ func extra(t *testing.T, version string) fstest.MapFS {
 		"packages/node/packaging": {Data: []byte("true\n")},
 	}
 	var tarball bytes.Buffer
-	must(t, releases.BuildBOSH(t.Context(), &tarball, releases.BOSHSource{Name: "plain", Version: version, Files: source}, false))
+	must(t, boshrelease.Build(t.Context(), &tarball, boshrelease.Source{Name: "plain", Version: version, Files: source}, false))
 	files := fstest.MapFS{"service.yml": {Data: []byte(text)}, "bosh/plain.tgz": {Data: tarball.Bytes()}}
 	for _, name := range []string{"templates/default.yml", "templates/stub.yml", "templates/deployment.yml"} {
 		files[name] = plain[name]

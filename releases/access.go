@@ -13,6 +13,9 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/releases/parameters"
+	"github.com/serviceforge/serviceforge/releases/spiff"
+	"github.com/serviceforge/serviceforge/releases/trees"
 	"github.com/serviceforge/serviceforge/users"
 )
 
@@ -50,7 +53,7 @@ func (s *service) loadAccess(f *fileService) error {
 	if err != nil {
 		return invalid("credentials and users cannot be written as YAML")
 	}
-	s.access = document{Name: "credentials", Data: string(text)}
+	s.access = spiff.Document{Name: "credentials", Data: string(text)}
 	return nil
 }
 
@@ -58,7 +61,7 @@ func (s *service) loadAccess(f *fileService) error {
 // how credentials and users of the instance are made; store it as
 // Instance.Access. Prepared users stay those of the Access that it has; see
 // WithPrepared. Errors as Manifest's.
-func (r *Release) Access(ctx context.Context, spiff *Spiff, in Input) (serviceforge.Secret, error) {
+func (r *Release) Access(ctx context.Context, renderer *spiff.Renderer, in Input) (serviceforge.Secret, error) {
 	s, p, err := r.find(in)
 	if err != nil {
 		return serviceforge.Secret{}, err
@@ -70,20 +73,20 @@ func (r *Release) Access(ctx context.Context, spiff *Spiff, in Input) (servicefo
 	if sf["facts"], err = s.factValues(in.Instance.Facts); err != nil {
 		return serviceforge.Secret{}, err
 	}
-	if err := RefuseReferences("fact", sf["facts"]); err != nil {
+	if err := parameters.RefuseReferences("fact", sf["facts"]); err != nil {
 		return serviceforge.Secret{}, err
 	}
-	if sf["detected"], err = r.detected(ctx, spiff, s, in); err != nil {
+	if sf["detected"], err = r.detected(ctx, renderer, s, in); err != nil {
 		return serviceforge.Secret{}, err
 	}
-	if err := RefuseReferences("credential", sf["detected"]); err != nil {
+	if err := parameters.RefuseReferences("credential", sf["detected"]); err != nil {
 		return serviceforge.Secret{}, err
 	}
 	sf["user"] = map[string]any{"name": users.NameHere, "password": users.PasswordHere}
-	text, err := spiff.produce(ctx, work{
-		documents: func(string) []document { return []document{s.access} },
-		sf:        sf, more: fmt.Sprintf("access %v", s.defaults), quote: quoteJSON,
-		finish: func(tree, sf map[string]any) ([]byte, error) { return s.accessOf(tree, sf) },
+	text, err := renderer.Produce(ctx, spiff.Work{
+		Documents: func(string) []spiff.Document { return []spiff.Document{s.access} },
+		Values:    sf, More: fmt.Sprintf("access %v", s.defaults), Quote: quoteJSON,
+		Finish: func(tree, sf map[string]any) ([]byte, error) { return s.accessOf(tree, sf) },
 	})
 	if err != nil {
 		return serviceforge.Secret{}, err
@@ -122,7 +125,7 @@ func (s *service) accessOf(tree, sf map[string]any) ([]byte, error) {
 		a.Users = u
 	}
 	if s.hasUsers || s.prepared > 0 {
-		all := strings.Join(texts(a.Credentials), "\n")
+		all := strings.Join(trees.Texts(a.Credentials), "\n")
 		if !strings.Contains(all, users.NameHere) || !strings.Contains(all, users.PasswordHere) {
 			return nil, serviceforge.Errorf(serviceforge.Internal,
 				"the credentials do not hold sf.user.name and sf.user.password as they are")
@@ -191,25 +194,9 @@ func Credentials(stored serviceforge.Secret, u users.User) (serviceforge.Secret,
 		return serviceforge.Secret{}, err
 	}
 	put := users.Filled(u)
-	text, err := json.Marshal(substitute(a.Credentials, put))
+	text, err := json.Marshal(trees.Substitute(a.Credentials, put))
 	if err != nil {
 		return serviceforge.Secret{}, serviceforge.Wrap(err, serviceforge.Internal, "the credentials cannot be written")
 	}
 	return serviceforge.NewSecret(string(text)), nil
-}
-
-func substitute(v any, put *strings.Replacer) any {
-	switch v := v.(type) {
-	case string:
-		return put.Replace(v)
-	case []any:
-		for i := range v {
-			v[i] = substitute(v[i], put)
-		}
-	case map[string]any:
-		for key := range v {
-			v[key] = substitute(v[key], put)
-		}
-	}
-	return v
 }

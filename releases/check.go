@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/releases/yamldoc"
 )
 
 // Check is what a service that answers is. The zero Check asks it as the driver
@@ -51,7 +52,7 @@ func (s *service) loadCheck(f *fileService) (err error) {
 		return invalid("check: an errand needs via: errand")
 	case plain && f.Endpoints.IsZero() && !f.Users.has("endpoints"):
 		return invalid("check: driver %s needs endpoints, or users with endpoints", c.Driver)
-	case c.Driver != "" && !plain && scalarAt(f.Users.node, "driver") != c.Driver:
+	case c.Driver != "" && !plain && yamldoc.Scalar(f.Users.node, "driver") != c.Driver:
 		return invalid("check: driver %s needs users of that driver: it asks as their administrator", c.Driver)
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/spiff"
 )
 
 // words that YAML 1.1, Spiff or an emitter may take for something else.
@@ -52,13 +53,13 @@ func TestCompiledPlansAreEqual(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := load(t, small(test.template))
-			once, always := renderer(t), releases.Always(renderer(t))
+			once, always := renderer(t), uncompiled(t)
 			random := rand.New(rand.NewPCG(1, 2))
 			for range 20 {
 				sameManifest(t, r, once, always, randomInput(t, random))
 			}
 			if got := once.Runs(); test.runs == 0 && got < 20 || test.runs != 0 && got > 12 {
-				t.Errorf("Spiff ran %d times; impure: %v", got, releases.Impure(once))
+				t.Errorf("Spiff ran %d times; impure: %v", got, once.Impure())
 			}
 		})
 	}
@@ -90,7 +91,7 @@ func randomInput(t *testing.T, random *rand.Rand) releases.Input {
 	return in
 }
 
-func sameManifest(t *testing.T, r *releases.Release, once, always *releases.Spiff, in releases.Input) {
+func sameManifest(t *testing.T, r *releases.Release, once, always *spiff.Renderer, in releases.Input) {
 	t.Helper()
 	got, err := r.Manifest(limited(t), once, in)
 	want, wantErr := r.Manifest(limited(t), always, in)
@@ -106,7 +107,7 @@ func sameManifest(t *testing.T, r *releases.Release, once, always *releases.Spif
 }
 
 func TestEtcdIsRenderedOnce(t *testing.T) {
-	r, once, always := load(t, releases.Etcd()), renderer(t), releases.Always(renderer(t))
+	r, once, always := load(t, releases.Etcd()), renderer(t), uncompiled(t)
 	for _, plan := range []string{oneServer, threeServer, fiveServer} {
 		for _, prefix := range []string{"/", "/yes", "/12", "/a.b"} {
 			in := etcdInput(t, plan)
@@ -120,7 +121,7 @@ func TestEtcdIsRenderedOnce(t *testing.T) {
 		}
 	}
 	if once.Runs() != 6 {
-		t.Errorf("Spiff ran %d times for three plans and their credentials; impure: %v", once.Runs(), releases.Impure(once))
+		t.Errorf("Spiff ran %d times for three plans and their credentials; impure: %v", once.Runs(), once.Impure())
 	}
 }
 

@@ -3,12 +3,12 @@ package releases
 import (
 	"context"
 	"encoding/json"
-	"strconv"
 	"strings"
 
-	"gopkg.in/yaml.v3"
-
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/releases/spiff"
+	"github.com/serviceforge/serviceforge/releases/trees"
+	"github.com/serviceforge/serviceforge/releases/yamldoc"
 )
 
 // The classes of 2014's detect_credentials.
@@ -37,7 +37,7 @@ func (s *service) checkDetect() error {
 // detected finds the credentials of 2014: addresses that the director told, and
 // properties of the manifest. A job_index counts the existing instances; 2014
 // took index 0, which may be gone.
-func (r *Release) detected(ctx context.Context, spiff *Spiff, s *service, in Input) (map[string]any, error) {
+func (r *Release) detected(ctx context.Context, renderer *spiff.Renderer, s *service, in Input) (map[string]any, error) {
 	out := make(map[string]any, len(s.detect))
 	for _, d := range s.detect {
 		a := &d.Attributes
@@ -56,11 +56,11 @@ func (r *Release) detected(ctx context.Context, spiff *Spiff, s *service, in Inp
 		case jobsIPAddresses:
 			addresses := []any{}
 			for _, group := range a.JobNames {
-				addresses = append(addresses, list(in.Instance.Facts[group])...)
+				addresses = append(addresses, trees.List(in.Instance.Facts[group])...)
 			}
 			out[d.Name] = addresses
 		case deploymentProperty:
-			manifest, err := r.Manifest(ctx, spiff, in)
+			manifest, err := r.Manifest(ctx, renderer, in)
 			if err != nil {
 				return nil, err
 			}
@@ -75,17 +75,17 @@ func (r *Release) detected(ctx context.Context, spiff *Spiff, s *service, in Inp
 // property finds the value at a path like instance_groups.NAME.properties.x:
 // entries of lists by their name or number.
 func property(manifest []byte, key string) (any, error) {
-	root, err := parseYAML("the manifest", manifest)
+	root, err := yamldoc.Parse("the manifest", manifest)
 	if err != nil {
 		return nil, err
 	}
 	n := root
 	for step := range strings.SplitSeq(key, ".") {
-		if n = nodeBelow(n, step); n == nil {
+		if n = yamldoc.Below(n, step); n == nil {
 			return nil, serviceforge.Errorf(serviceforge.Unprocessable, "the manifest has no %s", key)
 		}
 	}
-	value, err := valueOf(n, new(int))
+	value, err := yamldoc.Value(n)
 	if err != nil {
 		return nil, invalid("the manifest %s", err)
 	}
@@ -93,26 +93,6 @@ func property(manifest []byte, key string) (any, error) {
 	if err != nil {
 		return nil, serviceforge.Wrap(err, serviceforge.Internal, "the manifest's %s cannot be written", key)
 	}
-	tree, err := objectOf(text)
+	tree, err := trees.Object(text)
 	return tree["value"], err
-}
-
-// nodeBelow is the entry of a map or a list; nil = there is none.
-func nodeBelow(n *yaml.Node, step string) *yaml.Node {
-	for i, item := range n.Content {
-		switch n.Kind {
-		case yaml.MappingNode:
-			if i%2 == 0 && item.Value == step {
-				return n.Content[i+1]
-			}
-		case yaml.SequenceNode:
-			if strconv.Itoa(i) == step {
-				return item
-			}
-			if name := nodeBelow(item, "name"); item.Kind == yaml.MappingNode && name != nil && name.Value == step {
-				return item
-			}
-		}
-	}
-	return nil
 }

@@ -1,7 +1,6 @@
 package releases
 
 import (
-	"context"
 	"reflect"
 )
 
@@ -14,30 +13,3 @@ var (
 	Snippet      = reflect.TypeFor[snippet]()
 	UsersSection = reflect.TypeFor[accessUsers]()
 )
-
-// Always makes a renderer that never uses compiled plans.
-func Always(s *Spiff) *Spiff {
-	s.always = true
-	return s
-}
-
-// Impure returns why plans that s rendered are not compiled.
-func Impure(s *Spiff) (out []string) {
-	s.plans.mu.Lock()
-	defer s.plans.mu.Unlock()
-	for _, key := range s.plans.uses {
-		if why := s.plans.made[key].impure; why != "" {
-			out = append(out, why)
-		}
-	}
-	return out
-}
-
-// Run has s render one template, which Load never saw.
-func Run(ctx context.Context, s *Spiff, template string) (any, error) {
-	a, err := s.render(ctx, order{Documents: []document{{Name: "t", Data: template}}})
-	if err != nil {
-		return nil, err
-	}
-	return a.Result, nil
-}

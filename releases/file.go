@@ -2,19 +2,22 @@ package releases
 
 import (
 	"bytes"
-	"errors"
+	_ "embed"
 	"fmt"
-	"io"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"gopkg.in/yaml.v3"
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/catalog"
+	"github.com/serviceforge/serviceforge/releases/parameters"
+	"github.com/serviceforge/serviceforge/releases/secrets"
+	"github.com/serviceforge/serviceforge/releases/spiff"
+	"github.com/serviceforge/serviceforge/releases/yamldoc"
 )
 
 // serviceFile is service.yml, format 1. A key that is not here is refused.
@@ -44,12 +47,12 @@ type fileService struct {
 	BOSHRelease          fileBOSH       `yaml:"bosh_release"`
 	DirectorVariables    []string       `yaml:"director_variables"`
 
-	Secrets     map[string]secretSpec `yaml:"secrets"`
-	fileInput   `yaml:",inline"`
-	Facts       map[string]factSpec `yaml:"facts"`
-	Credentials snippet             `yaml:"credentials"`
-	Endpoints   yaml.Node           `yaml:"endpoints"`
-	Users       snippet             `yaml:"users"`
+	Secrets          map[string]secrets.Spec `yaml:"secrets"`
+	parameters.Input `yaml:",inline"`
+	Facts            map[string]factSpec `yaml:"facts"`
+	Credentials      snippet             `yaml:"credentials"`
+	Endpoints        yaml.Node           `yaml:"endpoints"`
+	Users            snippet             `yaml:"users"`
 
 	DefaultCredentials map[string]any `yaml:"default_credentials"`
 	DetectCredentials  []fileDetect   `yaml:"detect_credentials"`
@@ -144,7 +147,7 @@ type filePlan struct {
 	Deadline               time.Duration   `yaml:"deadline"`
 	Pools                  poolRule        `yaml:"pools"`
 	PoolParameter          bool            `yaml:"pool_parameter"`
-	fileInput              `yaml:",inline"`
+	parameters.Input       `yaml:",inline"`
 	Costs                  serviceforge.Costs `yaml:"costs"`
 	Quota                  map[string]int     `yaml:"quota"`
 	Limits                 map[string]int     `yaml:"limits"`
@@ -221,8 +224,8 @@ func (p *filePlan) bindings() catalog.BindingRule {
 }
 
 // poolParameter is the parameter of plans with pool_parameter.
-var poolParameter = fileParameter{
-	"type": "string", "description": "the infrastructure pool to use", "pattern": "^[a-z0-9][-a-z0-9_]{0,62}$", "on": []any{string(Create)},
+var poolParameter = parameters.Parameter{
+	"type": "string", "description": "the infrastructure pool to use", "pattern": "^[a-z0-9][-a-z0-9_]{0,62}$", "on": []any{string(parameters.Create)},
 }
 
 // snippet is a Spiff document inside service.yml: a map, or a text that holds one.
@@ -260,19 +263,19 @@ func (s snippet) has(key string) bool {
 	return false
 }
 
-// document returns the snippet as a Spiff document of that name.
-func (s snippet) document(name string) (document, error) {
+// Document returns the snippet as a Spiff document of that name.
+func (s snippet) document(name string) (spiff.Document, error) {
 	if s.node == nil || len(s.node.Content) == 0 {
-		return document{}, nil
+		return spiff.Document{}, nil
 	}
 	text, err := yaml.Marshal(s.node)
 	if err != nil {
-		return document{}, invalid("line %d: %s cannot be written as YAML", s.line, name)
+		return spiff.Document{}, invalid("line %d: %s cannot be written as YAML", s.line, name)
 	}
 	if err := checkExpressions(fmt.Sprintf("service.yml: %s (line %d)", name, s.line), s.node); err != nil {
-		return document{}, err
+		return spiff.Document{}, err
 	}
-	return document{Name: name, Data: string(text)}, nil
+	return spiff.Document{Name: name, Data: string(text)}, nil
 }
 
 // decodeService reads service.yml strictly. Errors: Invalid with lines.
@@ -288,7 +291,7 @@ func decodeService(text []byte) (f serviceFile, err error) {
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	dec.KnownFields(true)
 	if err := dec.Decode(&f); err != nil {
-		return f, serviceforge.Wrap(err, serviceforge.Invalid, "service.yml: %s", yamlReason(err))
+		return f, serviceforge.Wrap(err, serviceforge.Invalid, "service.yml: %s", yamldoc.Reason(err))
 	}
 	return f, nil
 }
@@ -320,13 +323,33 @@ func (f *fileService) pending() (out []string) {
 	return out
 }
 
-var goType = regexp.MustCompile(` in type \S+| into \S*releases\.\S+`)
+// Schema is the JSON Schema of service.yml, format 1, with a description of
+// every key.
+//
+//go:embed service.schema.json
+var Schema []byte
 
-func yamlReason(err error) string {
-	if errors.Is(err, io.EOF) {
-		return "it is empty"
+var serviceSchema = sync.OnceValues(func() (*yamldoc.Schema, error) {
+	return yamldoc.CompileSchema("service.schema.json", Schema)
+})
+
+// checkFormat checks service.yml against Schema. Errors: Invalid, with line and
+// column of the first thing that is wrong.
+func checkFormat(name string, text []byte) error {
+	root, err := yamldoc.Parse(name, text)
+	if err != nil {
+		return err
 	}
-	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	text = strings.ReplaceAll(strings.TrimPrefix(text, "unmarshal errors:\n"), "\n", ";")
-	return strings.TrimSpace(goType.ReplaceAllString(text, ""))
+	schema, err := serviceSchema()
+	if err != nil {
+		panic(err) // ours, and a test compiles it
+	}
+	fault, err := schema.Check(root)
+	switch {
+	case err != nil:
+		return invalid("%s %s", name, err)
+	case fault != nil:
+		return invalid("%s line %d column %d: %s", name, fault.Line, fault.Column, fault.Words)
+	}
+	return nil
 }

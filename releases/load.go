@@ -2,6 +2,7 @@ package releases
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"path/filepath"
@@ -14,10 +15,12 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/catalog"
+	"github.com/serviceforge/serviceforge/releases/archive"
+	"github.com/serviceforge/serviceforge/releases/parameters"
+	"github.com/serviceforge/serviceforge/releases/secrets"
+	"github.com/serviceforge/serviceforge/releases/spiff"
+	"github.com/serviceforge/serviceforge/releases/trees"
 )
-
-// maxFile is the largest text file of a release: it has to fit into the store.
-const maxFile = 256 << 10
 
 // Release is a service release that was read and checked. It is immutable.
 type Release struct {
@@ -36,17 +39,17 @@ type service struct {
 	stemcells []fileStemcell
 
 	legacy          bool
-	templates       []document          // the template, then its stubs
-	infrastructures map[string]document // by the pool's infrastructure
-	deploymentStub  document
-	manifest        string     // instead of templates: a manifest with ((vars))
-	vars            document   // a Spiff map that fills them
-	ops             []document // ops files
-	known           []string   // references that the director knows by itself
+	templates       []spiff.Document          // the template, then its stubs
+	infrastructures map[string]spiff.Document // by the pool's infrastructure
+	deploymentStub  spiff.Document
+	manifest        string           // instead of templates: a manifest with ((vars))
+	vars            spiff.Document   // a Spiff map that fills them
+	ops             []spiff.Document // ops files
+	known           []string         // references that the director knows by itself
 
-	secrets    map[string]secretSpec
+	secrets    map[string]secrets.Spec
 	facts      map[string]factSpec
-	access     document // credentials and users
+	access     spiff.Document // credentials and users
 	defaults   map[string]any
 	detect     []fileDetect
 	errands    map[string][]Errand // by when they run
@@ -61,10 +64,10 @@ type service struct {
 // plan is one plan with its stub and the schemas of its parameters.
 type plan struct {
 	catalog.Plan
-	stub    document
+	stub    spiff.Document
 	written *yaml.Node // the stub in service.yml
-	ops     []document
-	schemas map[Call]*schema
+	ops     []spiff.Document
+	schemas map[parameters.Call]*parameters.Schema
 }
 
 var (
@@ -79,7 +82,7 @@ var (
 // any other place: service.yml, templates/, README.md, and BOSH releases under
 // bosh/. Unknown keys are refused with line and column. Errors: Invalid.
 func Load(files fs.FS) (*Release, error) {
-	text, err := readFile(files, "service.yml")
+	text, err := archive.ReadFile(files, "service.yml")
 	if err != nil {
 		return nil, err
 	}
@@ -124,6 +127,12 @@ func (r *Release) Runnable() error {
 	}
 	return nil
 }
+
+// Legacy says whether it is a block of 2014, whose documents are v1 manifests.
+func (r *Release) Legacy() bool { return r.legacy }
+
+// Pending lists keys that are valid, but that this version does not act on.
+func (r *Release) Pending() []string { return r.pending }
 
 // Ref returns "name/version".
 func (r *Release) Ref() string { return r.name + "/" + r.version }
@@ -172,6 +181,21 @@ func (r *Release) RequiresPool() (configServer, localDNS bool) {
 	return configServer, localDNS
 }
 
+// CheckParameters checks what came with a call (a JSON object or nothing)
+// against the plan's schema for it, in memory. Errors: Invalid, with the path.
+func (r *Release) CheckParameters(p catalog.Plan, call parameters.Call, params json.RawMessage) error {
+	for _, s := range r.services {
+		if found := s.plans[p.ID]; found != nil {
+			given, err := trees.Object(params)
+			if err != nil {
+				return err
+			}
+			return found.schemas[call].Check(given)
+		}
+	}
+	return invalid("unknown plan %q", p.ID)
+}
+
 func (r *Release) loadService(files fs.FS, f *fileService) (*service, error) {
 	what := "service " + f.Name
 	s := &service{
@@ -188,7 +212,7 @@ func (r *Release) loadService(files fs.FS, f *fileService) (*service, error) {
 		func() error { return s.loadOffering(f, r.Ref()) },
 		func() error { return s.loadBOSH(&f.BOSHRelease) },
 		func() error { return s.loadTemplates(files, &f.BOSHRelease) },
-		func() error { return s.loadSecrets() },
+		func() (err error) { s.secretRank, err = secrets.Order(s.secrets); return err },
 		func() error { return s.loadFacts() },
 		func() error { return s.loadPrepared(f) },
 		func() error { return s.loadAccess(f) },
@@ -310,7 +334,7 @@ func (s *service) loadPlans(files fs.FS, f *fileService, version string) error {
 			MaintenanceInfo:        maintenance(cmp.Or(p.Maintenance, f.Maintenance), version),
 			MaximumPollingDuration: p.MaximumPollingDuration, Deadline: p.Deadline, Pools: rule, Bindings: p.bindings(), Costs: costs, Limits: limits,
 			Needs:   needs,
-			Schemas: catalog.Schemas{Create: schemas[Create].text, Update: schemas[Update].text, Bind: schemas[Bind].text},
+			Schemas: catalog.Schemas{Create: schemas[parameters.Create].Text, Update: schemas[parameters.Update].Text, Bind: schemas[parameters.Bind].Text},
 		}}
 		s.plans[p.ID] = made
 		s.offering.Plans = append(s.offering.Plans, made.Plan)
@@ -319,15 +343,15 @@ func (s *service) loadPlans(files fs.FS, f *fileService, version string) error {
 }
 
 // schemas makes the plan's schemas, of its own words and the service's.
-func (p *filePlan) schemas(f *fileService) (map[Call]*schema, error) {
-	input := p.over(f.fileInput)
+func (p *filePlan) schemas(f *fileService) (map[parameters.Call]*parameters.Schema, error) {
+	input := p.Over(f.Input)
 	if p.PoolParameter {
 		if _, taken := input.Parameters[catalog.PoolParameter]; taken || input.Schemas.Create != nil {
 			return nil, invalid("pool_parameter, and a parameter named %s or schemas.create, exclude each other", catalog.PoolParameter)
 		}
 		input.Parameters[catalog.PoolParameter] = poolParameter
 	}
-	return input.compile()
+	return input.Compile()
 }
 
 // successors returns the ids of the plans that a plan names in update_to; nil
@@ -353,24 +377,6 @@ func (s *service) operatingSystems() []string {
 		out = append(out, c.OS)
 	}
 	return out
-}
-
-func readFile(files fs.FS, name string) (string, error) {
-	if !fs.ValidPath(name) {
-		return "", invalid("%q is not a path inside the release", name)
-	}
-	info, err := fs.Stat(files, name)
-	if err != nil {
-		return "", serviceforge.Wrap(err, serviceforge.Invalid, "%s is missing", name)
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxFile {
-		return "", invalid("%s must be a file of at most 256 KiB", name)
-	}
-	text, err := fs.ReadFile(files, name)
-	if err != nil {
-		return "", serviceforge.Wrap(err, serviceforge.Invalid, "%s cannot be read", name)
-	}
-	return string(text), nil
 }
 
 func yes(b *bool) bool { return b == nil || *b }

@@ -3,16 +3,19 @@ package releases_test
 import (
 	"testing"
 
-	"github.com/serviceforge/serviceforge/releases"
-	"github.com/serviceforge/serviceforge/spec/spiff"
+	"github.com/serviceforge/serviceforge/releases/spiff"
+	children "github.com/serviceforge/serviceforge/spec/spiff"
 )
 
-func TestMain(m *testing.M) { spiff.Main(m) }
+func TestMain(m *testing.M) { children.Main(m) }
 
 // renderer returns a renderer that ends with the test.
-func renderer(t testing.TB) *releases.Spiff {
+func renderer(t testing.TB) *spiff.Renderer { return children.New(t) }
+
+// uncompiled returns one that has Spiff render every time.
+func uncompiled(t testing.TB) *spiff.Renderer {
 	t.Helper()
-	s := releases.NewSpiff(spiff.Program, []string{"SERVICEFORGE_STATE=" + t.TempDir()})
+	s := renderer(t).Uncompiled()
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)

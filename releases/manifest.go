@@ -2,21 +2,23 @@ package releases
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
-	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/releases/deployed"
+	"github.com/serviceforge/serviceforge/releases/secrets"
+	"github.com/serviceforge/serviceforge/releases/spiff"
+	"github.com/serviceforge/serviceforge/releases/trees"
 )
 
 // Manifest renders the BOSH manifest. Equal inputs give equal bytes. It holds
 // the instance's secrets in clear. Errors: Invalid (an input holds "(("),
 // Unprocessable (the pool lacks something), Internal with the cause from Spiff,
 // Unavailable (no child could be run, or ctx ended).
-func (r *Release) Manifest(ctx context.Context, spiff *Spiff, in Input) ([]byte, error) {
+func (r *Release) Manifest(ctx context.Context, renderer *spiff.Renderer, in Input) ([]byte, error) {
 	s, p, err := r.find(in)
 	if err != nil {
 		return nil, err
@@ -34,30 +36,30 @@ func (r *Release) Manifest(ctx context.Context, spiff *Spiff, in Input) ([]byte,
 	}
 	ops := slices.Concat(s.ops, p.ops)
 	if len(in.Pool.Ops) > 0 {
-		ops = append(ops, document{Name: "ops of pool " + in.Pool.Name, Data: string(in.Pool.Ops)})
+		ops = append(ops, spiff.Document{Name: "ops of pool " + in.Pool.Name, Data: string(in.Pool.Ops)})
 	}
-	w := work{
-		documents: documents, sf: sf, more: keyText("manifest", in.Broker, s.manifest, ops) + fmt.Sprintf(" %v %v", s.migrations, s.directorSecrets()), quote: quoteYAML,
-		finish: func(tree, sf map[string]any) ([]byte, error) {
+	w := spiff.Work{
+		Documents: documents, Values: sf, More: keyText("manifest", in.Broker, s.manifest, ops) + fmt.Sprintf(" %v %v", s.migrations, s.directorSecrets()), Quote: trees.Quote,
+		Finish: func(tree, sf map[string]any) ([]byte, error) {
 			return s.finish(tree, sf, in.Broker, ops, slices.Concat(documents(in.Instance.Deployment), ops))
 		},
 	}
 	if tests(ops) {
-		w.impure = "an ops file tests values"
+		w.Impure = "an ops file tests values"
 	}
-	body, err := spiff.produce(ctx, w)
+	body, err := renderer.Produce(ctx, w)
 	if err != nil {
 		return nil, err
 	}
-	if err := spiff.ownReferences(ctx, w, body); err != nil {
+	if err := renderer.OwnReferences(ctx, w, body); err != nil {
 		return nil, err
 	}
-	stamp := Stamp{Broker: in.Broker, Instance: in.Instance.ID, Operation: in.Instance.Operation.ID}
+	stamp := deployed.Stamp{Broker: in.Broker, Instance: in.Instance.ID, Operation: in.Instance.Operation.ID}
 	return append([]byte(stamp.String()+"\n"), body...), nil
 }
 
 // keyText is what a manifest depends on beside documents and values.
-func keyText(kind, broker, manifest string, ops []document) string {
+func keyText(kind, broker, manifest string, ops []spiff.Document) string {
 	text := fmt.Sprintf("%q %q %q", kind, broker, manifest)
 	for _, d := range ops {
 		text += fmt.Sprintf(" %q", d.Data)
@@ -66,7 +68,7 @@ func keyText(kind, broker, manifest string, ops []document) string {
 }
 
 // finish writes the manifest of the tree that was rendered of documents.
-func (s *service) finish(tree, sf map[string]any, broker string, ops, documents []document) ([]byte, error) {
+func (s *service) finish(tree, sf map[string]any, broker string, ops, documents []spiff.Document) ([]byte, error) {
 	tree, err := s.patched(tree, ops)
 	if err != nil {
 		return nil, err
@@ -77,7 +79,7 @@ func (s *service) finish(tree, sf map[string]any, broker string, ops, documents 
 	if err := s.references(documents).check(tree); err != nil {
 		return nil, err
 	}
-	body, err := emit(tree)
+	body, err := trees.Emit(tree)
 	if err != nil {
 		return nil, serviceforge.Wrap(err, serviceforge.Internal, "the manifest cannot be written")
 	}
@@ -86,7 +88,7 @@ func (s *service) finish(tree, sf map[string]any, broker string, ops, documents 
 
 // Document renders what Spiff makes of a block of 2014, as `spiff merge` did:
 // a v1 manifest, which is shown and converted, but sent to no director.
-func (r *Release) Document(ctx context.Context, spiff *Spiff, in Input) ([]byte, error) {
+func (r *Release) Document(ctx context.Context, renderer *spiff.Renderer, in Input) ([]byte, error) {
 	s, p, err := r.find(in)
 	if err != nil {
 		return nil, err
@@ -95,11 +97,11 @@ func (r *Release) Document(ctx context.Context, spiff *Spiff, in Input) ([]byte,
 	if err != nil {
 		return nil, err
 	}
-	a, err := spiff.render(ctx, order{Documents: documents(in.Instance.Deployment), Values: map[string]any{}})
+	tree, err := renderer.Render(ctx, documents(in.Instance.Deployment), map[string]any{})
 	if err != nil {
 		return nil, err
 	}
-	body, err := emit(a.Result)
+	body, err := trees.Emit(tree)
 	if err != nil {
 		return nil, serviceforge.Wrap(err, serviceforge.Internal, "the document cannot be written")
 	}
@@ -109,7 +111,7 @@ func (r *Release) Document(ctx context.Context, spiff *Spiff, in Input) ([]byte,
 // merge lists the documents; right wins: templates, infrastructure stub, pool
 // stub, the stub of the instance's slot, plan stub, deployment stub. Empty ones
 // are left out. Errors: Unprocessable (the slot is gone from the pool file).
-func (s *service) merge(p *plan, in Input) (func(deployment string) []document, error) {
+func (s *service) merge(p *plan, in Input) (func(deployment string) []spiff.Document, error) {
 	infrastructure, ok := s.infrastructures[in.Pool.Infrastructure]
 	if !ok {
 		infrastructure = s.infrastructures["default"]
@@ -118,18 +120,18 @@ func (s *service) merge(p *plan, in Input) (func(deployment string) []document, 
 	if !ok && len(in.Pool.Slots) > 0 {
 		return nil, serviceforge.Errorf(serviceforge.Unprocessable, "pool %s has no slot %q", in.Pool.Name, in.Instance.Slot)
 	}
-	stubs := []document{
+	stubs := []spiff.Document{
 		infrastructure, {Name: "pool " + in.Pool.Name, Data: string(in.Pool.Stub)},
 		{Name: "slot " + slot.Name, Data: string(slot.Stub)}, p.stub,
 	}
-	return func(deployment string) []document {
+	return func(deployment string) []spiff.Document {
 		last := s.deploymentStub
 		last.Data = strings.ReplaceAll(last.Data, "NAME", deployment)
 		if s.legacy {
 			last.Data = strings.ReplaceAll(last.Data, "PLACEHOLDER-DIRECTOR-UUID", in.DirectorUUID)
 		}
 		if s.manifest != "" {
-			return []document{s.vars}
+			return []spiff.Document{s.vars}
 		}
 		out := slices.Clone(s.templates)
 		for _, d := range append(stubs, last) {
@@ -139,37 +141,6 @@ func (s *service) merge(p *plan, in Input) (func(deployment string) []document, 
 		}
 		return out
 	}, nil
-}
-
-// redact takes secret values out of what Spiff complains about.
-func redact(err error, secrets any) error {
-	e, ok := errors.AsType[*serviceforge.Error](err)
-	if !ok || e.Code != serviceforge.Internal || e.Err == nil {
-		return err
-	}
-	text := e.Err.Error()
-	for _, secret := range texts(secrets) {
-		if len(secret) >= 8 {
-			text = strings.ReplaceAll(text, secret, "[redacted]")
-		}
-	}
-	return serviceforge.Wrap(errors.New(text), e.Code, "%s", e.Message)
-}
-
-func texts(v any) (out []string) {
-	switch v := v.(type) {
-	case string:
-		return []string{v}
-	case map[string]any:
-		for _, item := range v {
-			out = append(out, texts(item)...)
-		}
-	case []any:
-		for _, item := range v {
-			out = append(out, texts(item)...)
-		}
-	}
-	return out
 }
 
 // own puts in what the broker alone decides: name, releases, stemcells, the tags
@@ -184,7 +155,7 @@ func (s *service) own(tree, sf map[string]any, broker string) error {
 	tree["releases"], tree["stemcells"] = sf["releases"], sf["stemcells"]
 	if theirs := s.directorSecrets(); len(theirs) > 0 {
 		variables, _ := tree["variables"].([]any)
-		tree["variables"] = append(variables, variablesOf(theirs, sf)...)
+		tree["variables"] = append(variables, secrets.Variables(theirs, sf)...)
 	}
 	if sf["first"] != true {
 		s.migrate(tree)
@@ -206,67 +177,4 @@ func (s *service) own(tree, sf map[string]any, broker string) error {
 	}
 	tree["tags"] = tags
 	return nil
-}
-
-// walk calls visit for every string and key of a tree, in order.
-func walk(path string, v any, visit func(path, text string) error) error {
-	switch v := v.(type) {
-	case string:
-		return visit(path, v)
-	case []any:
-		for i, item := range v {
-			if err := walk(path+"/"+itoa(i), item, visit); err != nil {
-				return err
-			}
-		}
-	case map[string]any:
-		for _, key := range slices.Sorted(maps.Keys(v)) {
-			if err := visit(path+"/?", key); err != nil {
-				return err
-			}
-			if err := walk(path+"/"+key, v[key], visit); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// Stamp is the first line of every manifest we send.
-type Stamp struct{ Broker, Instance, Operation string }
-
-// String returns the line, without its end. Values are escaped as in a URL's
-// query: an instance id may hold spaces or what YAML 1.1 takes for a line end.
-func (s Stamp) String() string {
-	return "# serviceforge broker=" + url.QueryEscape(s.Broker) +
-		" instance=" + url.QueryEscape(s.Instance) + " operation=" + url.QueryEscape(s.Operation)
-}
-
-// StampOf reads the stamp of a manifest; false = it is not ours.
-func StampOf(manifest []byte) (Stamp, bool) {
-	line, _, _ := strings.Cut(string(manifest[:min(len(manifest), 4096)]), "\n")
-	rest, ok := strings.CutPrefix(strings.TrimRight(line, "\r"), "# serviceforge ")
-	if !ok {
-		return Stamp{}, false
-	}
-	var s Stamp
-	for i, field := range []struct {
-		name string
-		to   *string
-	}{{"broker", &s.Broker}, {"instance", &s.Instance}, {"operation", &s.Operation}} {
-		parts := strings.Split(rest, " ")
-		if len(parts) != 3 {
-			return Stamp{}, false
-		}
-		value, ok := strings.CutPrefix(parts[i], field.name+"=")
-		if !ok {
-			return Stamp{}, false
-		}
-		text, err := url.QueryUnescape(value)
-		if err != nil {
-			return Stamp{}, false
-		}
-		*field.to = text
-	}
-	return s, true
 }

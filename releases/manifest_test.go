@@ -12,6 +12,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/deployed"
 )
 
 func parse(t *testing.T, text []byte) map[string]any {
@@ -62,8 +63,8 @@ func TestManifestIsRepeatableAndStamped(t *testing.T) {
 	if err != nil || !bytes.Equal(first, second) {
 		t.Errorf("two renders differ, %v", err)
 	}
-	stamp, ok := releases.StampOf(first)
-	if want := (releases.Stamp{Broker: "b1", Instance: "a b=c\u2028é", Operation: "op1"}); !ok || stamp != want {
+	stamp, ok := deployed.StampOf(first)
+	if want := (deployed.Stamp{Broker: "b1", Instance: "a b=c\u2028é", Operation: "op1"}); !ok || stamp != want {
 		t.Errorf("got %+v, %v", stamp, ok)
 	}
 	line, rest, _ := strings.Cut(string(first), "\n")
@@ -78,7 +79,7 @@ func TestManifestIsRepeatableAndStamped(t *testing.T) {
 func TestStampOfStrangers(t *testing.T) {
 	for _, text := range []string{"", "name: x", "# serviceforge", "# serviceforge broker=a instance=b", "# serviceforge broker=%zz instance=a operation=c",
 		"# serviceforge instance=a broker=b operation=c", "\n# serviceforge broker=a instance=b operation=c"} {
-		if _, ok := releases.StampOf([]byte(text)); ok {
+		if _, ok := deployed.StampOf([]byte(text)); ok {
 			t.Errorf("%q is not a stamp", text)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/catalog"
+	"github.com/serviceforge/serviceforge/releases/secrets"
 )
 
 // needs is what a pool must have for a plan.
@@ -109,8 +110,8 @@ func resourceOf(words string) string {
 }
 
 // directorSecrets are those that the director's config server makes and keeps.
-func (s *service) directorSecrets() map[string]secretSpec {
-	theirs := map[string]secretSpec{}
+func (s *service) directorSecrets() map[string]secrets.Spec {
+	theirs := map[string]secrets.Spec{}
 	for name, spec := range s.secrets {
 		if spec.Store == "director" {
 			theirs[name] = spec

@@ -9,12 +9,15 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/releases/spiff"
+	"github.com/serviceforge/serviceforge/releases/trees"
+	"github.com/serviceforge/serviceforge/releases/yamldoc"
 )
 
 // patched applies ops files to a rendered tree, and fills a manifest's ((vars)),
 // as `bosh deploy -o … -v …` does: ops first. The errors are those of its
 // library, with the file's name.
-func (s *service) patched(tree map[string]any, ops []document) (map[string]any, error) {
+func (s *service) patched(tree map[string]any, ops []spiff.Document) (map[string]any, error) {
 	if s.manifest == "" && len(ops) == 0 {
 		return tree, nil
 	}
@@ -23,7 +26,7 @@ func (s *service) patched(tree map[string]any, ops []document) (map[string]any, 
 		for name, value := range tree {
 			vars[name] = simple(value)
 		}
-		if err := walk("", tree, func(path, text string) error {
+		if err := trees.Walk("", tree, func(path, text string) error {
 			if strings.Contains(text, "((") {
 				return serviceforge.Errorf(serviceforge.Unprocessable, "vars%s holds a reference", path)
 			}
@@ -33,7 +36,7 @@ func (s *service) patched(tree map[string]any, ops []document) (map[string]any, 
 		}
 	} else {
 		var err error
-		if text, err = emit(tree); err != nil {
+		if text, err = trees.Emit(tree); err != nil {
 			return nil, serviceforge.Wrap(err, serviceforge.Internal, "the manifest cannot be written")
 		}
 	}
@@ -50,11 +53,11 @@ func (s *service) patched(tree map[string]any, ops []document) (map[string]any, 
 	if err != nil {
 		return nil, serviceforge.Wrap(err, serviceforge.Unprocessable, "the manifest cannot be filled")
 	}
-	root, err := parseYAML("the manifest", text)
+	root, err := yamldoc.Parse("the manifest", text)
 	if err != nil {
 		return nil, err
 	}
-	value, err := valueOf(root, new(int))
+	value, err := yamldoc.Value(root)
 	if err != nil {
 		return nil, invalid("the manifest %s", err)
 	}
@@ -97,7 +100,7 @@ func simple(v any) any {
 }
 
 // tests says whether one of the ops files looks at values.
-func tests(ops []document) bool {
+func tests(ops []spiff.Document) bool {
 	for _, d := range ops {
 		var definitions []patch.OpDefinition
 		if yaml.Unmarshal([]byte(d.Data), &definitions) != nil {

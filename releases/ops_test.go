@@ -28,7 +28,7 @@ func TestOpsFilesAreApplied(t *testing.T) {
 		"ops/first.yml": "- {type: replace, path: \"/groups/name=web/size?\", value: small}\n",
 		"ops/plan.yml":  "- {type: replace, path: /groups/name=web/size, value: \"0640\"}\n- {type: replace, path: \"/extra?\", value: [yes, 1.5, 2]}\n",
 	})
-	r, once, always := load(t, files), renderer(t), releases.Always(renderer(t))
+	r, once, always := load(t, files), renderer(t), uncompiled(t)
 	for _, word := range []string{"yes", "1.10", "2026-01-01", "0x1f"} {
 		in := smallInput(t, `{"word":"`+word+`"}`)
 		sameManifest(t, r, once, always, in)
@@ -46,7 +46,7 @@ func TestOpsFilesAreApplied(t *testing.T) {
 		}
 	}
 	if once.Runs() != 1 {
-		t.Errorf("Spiff ran %d times: %v", once.Runs(), releases.Impure(once))
+		t.Errorf("Spiff ran %d times: %v", once.Runs(), once.Impure())
 	}
 }
 
@@ -63,7 +63,7 @@ ops:
 	}
 	files := with(small("groups: [{name: web, size: (( sf.params.word ))}]", "templates: [t.yml],", "templates: [t.yml], ops_files: [first.yml],"),
 		map[string]string{"first.yml": "- {type: replace, path: /groups/name=web/size, value: medium}\n"})
-	r, once, always := load(t, files), renderer(t), releases.Always(renderer(t))
+	r, once, always := load(t, files), renderer(t), uncompiled(t)
 	in := smallInput(t, "")
 	for _, c := range []struct {
 		pool pools.Pool
@@ -103,7 +103,7 @@ func TestPlainManifestWithVars(t *testing.T) {
 		`manifest: web.yml, vars: {word: (( sf.params.word )), num: (( sf.params.count )), dns: (( sf.instance.dns ".bosh" ))}`), map[string]string{
 		"web.yml": "instance_groups:\n- name: web\n  instances: ((num))\n  properties: {word: ((word)), url: \"https://u:((pw))@((dns))\", pw: ((pw))}\nvariables: [{name: pw, type: password}]\n",
 	})
-	r, once, always := load(t, files), renderer(t), releases.Always(renderer(t))
+	r, once, always := load(t, files), renderer(t), uncompiled(t)
 	for _, word := range []string{"yes", "0640", "(x))", "a: b"} {
 		in := smallInput(t, `{"word":"`+word+`","count":3}`)
 		sameManifest(t, r, once, always, in)
@@ -118,7 +118,7 @@ func TestPlainManifestWithVars(t *testing.T) {
 		}
 	}
 	if once.Runs() != 1 {
-		t.Errorf("Spiff ran %d times: %v", once.Runs(), releases.Impure(once))
+		t.Errorf("Spiff ran %d times: %v", once.Runs(), once.Impure())
 	}
 	files["web.yml"].Data = append(files["web.yml"].Data, "x: ((unknown))\n"...)
 	if _, err := load(t, files).Manifest(limited(t), once, smallInput(t, "")); serviceforge.CodeOf(err) != serviceforge.Unprocessable {

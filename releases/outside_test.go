@@ -9,6 +9,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/spiff"
 )
 
 // greedy are templates that do with values what they can to make references of
@@ -91,7 +92,7 @@ func TestNoValueBecomesAReference(t *testing.T) {
 	}
 }
 
-func manifestOfWord(t *testing.T, r *releases.Release, s *releases.Spiff, word string) ([]byte, error) {
+func manifestOfWord(t *testing.T, r *releases.Release, s *spiff.Renderer, word string) ([]byte, error) {
 	t.Helper()
 	parameters, err := json.Marshal(map[string]string{"word": word, "short": string([]rune(word)[:min(len([]rune(word)), 3)])})
 	if err != nil {

@@ -8,11 +8,12 @@ import (
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/catalog"
 	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/parameters"
 )
 
 func TestCheckParameters(t *testing.T) {
 	r := load(t, small("a: 1"))
-	for parameters, want := range map[string]string{
+	for given, want := range map[string]string{
 		``:                          "",
 		`null`:                      "",
 		`{}`:                        "",
@@ -47,16 +48,16 @@ func TestCheckParameters(t *testing.T) {
 		`{"flag":"true"}`:           "parameter flag must be of type boolean",
 		`{"flag":1}`:                "parameter flag must be of type boolean",
 	} {
-		err := r.CheckParameters(catalog.Plan{ID: "p"}, releases.Create, json.RawMessage(parameters))
+		err := r.CheckParameters(catalog.Plan{ID: "p"}, parameters.Create, json.RawMessage(given))
 		got := ""
 		if err != nil {
 			got = err.Error()
 		}
 		if got != want || err != nil && serviceforge.CodeOf(err) != serviceforge.Invalid {
-			t.Errorf("%s: got %q, want %q", parameters, got, want)
+			t.Errorf("%s: got %q, want %q", given, got, want)
 		}
 	}
-	if err := r.CheckParameters(catalog.Plan{ID: "other"}, releases.Create, nil); serviceforge.CodeOf(err) != serviceforge.Invalid {
+	if err := r.CheckParameters(catalog.Plan{ID: "other"}, parameters.Create, nil); serviceforge.CodeOf(err) != serviceforge.Invalid {
 		t.Errorf("unknown plan: %v", err)
 	}
 }
@@ -65,15 +66,15 @@ func FuzzCheckParameters(f *testing.F) {
 	r := load(f, small("a: 1"))
 	f.Add(`{"word":"x"}`)
 	f.Add(`{"word":"((x))","count":1e9}`)
-	f.Fuzz(func(t *testing.T, parameters string) {
-		err := r.CheckParameters(catalog.Plan{ID: "p"}, releases.Create, json.RawMessage(parameters))
+	f.Fuzz(func(t *testing.T, given string) {
+		err := r.CheckParameters(catalog.Plan{ID: "p"}, parameters.Create, json.RawMessage(given))
 		if err == nil {
 			var v any
-			if strings.TrimSpace(parameters) != "" && json.Unmarshal([]byte(parameters), &v) != nil {
-				t.Errorf("%q was taken", parameters)
+			if strings.TrimSpace(given) != "" && json.Unmarshal([]byte(given), &v) != nil {
+				t.Errorf("%q was taken", given)
 			}
-			if releases.RefuseReferences("parameter", v) != nil {
-				t.Errorf("%q was taken", parameters)
+			if parameters.RefuseReferences("parameter", v) != nil {
+				t.Errorf("%q was taken", given)
 			}
 		}
 	})
@@ -106,23 +107,23 @@ func TestEachCallHasItsSchema(t *testing.T) {
 	r := load(t, files)
 	for _, c := range []struct {
 		plan, parameters string
-		call             releases.Call
+		call             parameters.Call
 		want             string
 	}{
-		{"p", `{"word":"x"}`, releases.Create, ""},
-		{"p", `{"word":"x"}`, releases.Update, `parameter "word" is not known; allowed: backup, later`},
-		{"p", `{"later":10}`, releases.Update, ""},
-		{"p", `{"later":7}`, releases.Update, "parameter later must be a multiple of 5"},
-		{"p", `{"later":10}`, releases.Create, `parameter "later" is not known; allowed: backup, word`},
-		{"p", `{"later":10,"word":"x"}`, releases.Whole, ""},
-		{"q", `{"later":10}`, releases.Whole, `parameter "later" is not known; allowed: backup, word`},
-		{"p", `{"backup":{"times":[1,"hunter2"]}}`, releases.Create, "parameter backup.times.1 must be of type integer"},
-		{"p", `{"backup":{"times":[1,2,3]}}`, releases.Create, "parameter backup.times must have at most 2 items"},
-		{"p", `{"backup":{"time":[]}}`, releases.Create, `parameter "backup.time" is not known`},
-		{"p", `{"backup":{"times":["a\nb"]}}`, releases.Create, "parameter backup.times.0 must not hold control characters"},
-		{"p", `{"role":"writer"}`, releases.Bind, ""},
-		{"p", `{"role":"hunter2"}`, releases.Bind, "parameter role must be one of [reader writer]"},
-		{"p", `{"word":"x"}`, releases.Bind, `parameter "word" is not known; allowed: role`},
+		{"p", `{"word":"x"}`, parameters.Create, ""},
+		{"p", `{"word":"x"}`, parameters.Update, `parameter "word" is not known; allowed: backup, later`},
+		{"p", `{"later":10}`, parameters.Update, ""},
+		{"p", `{"later":7}`, parameters.Update, "parameter later must be a multiple of 5"},
+		{"p", `{"later":10}`, parameters.Create, `parameter "later" is not known; allowed: backup, word`},
+		{"p", `{"later":10,"word":"x"}`, parameters.Whole, ""},
+		{"q", `{"later":10}`, parameters.Whole, `parameter "later" is not known; allowed: backup, word`},
+		{"p", `{"backup":{"times":[1,"hunter2"]}}`, parameters.Create, "parameter backup.times.1 must be of type integer"},
+		{"p", `{"backup":{"times":[1,2,3]}}`, parameters.Create, "parameter backup.times must have at most 2 items"},
+		{"p", `{"backup":{"time":[]}}`, parameters.Create, `parameter "backup.time" is not known`},
+		{"p", `{"backup":{"times":["a\nb"]}}`, parameters.Create, "parameter backup.times.0 must not hold control characters"},
+		{"p", `{"role":"writer"}`, parameters.Bind, ""},
+		{"p", `{"role":"hunter2"}`, parameters.Bind, "parameter role must be one of [reader writer]"},
+		{"p", `{"word":"x"}`, parameters.Bind, `parameter "word" is not known; allowed: role`},
 	} {
 		err := r.CheckParameters(catalog.Plan{ID: c.plan}, c.call, json.RawMessage(c.parameters))
 		got := ""
@@ -157,7 +158,7 @@ func TestWholeSchemas(t *testing.T) {
 	} {
 		files := small("a: 1")
 		files["service.yml"].Data = []byte(smallService[:strings.Index(smallService, "parameters:")] + c.schemas + "\n  plans: [{id: p, name: plan, description: d}]\n")
-		err := load(t, files).CheckParameters(catalog.Plan{ID: "p"}, releases.Create, json.RawMessage(c.parameters))
+		err := load(t, files).CheckParameters(catalog.Plan{ID: "p"}, parameters.Create, json.RawMessage(c.parameters))
 		got := ""
 		if err != nil {
 			got = err.Error()

@@ -11,6 +11,7 @@ import (
 	"github.com/serviceforge/serviceforge/catalog"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/parameters"
 )
 
 func TestPoolRules(t *testing.T) {
@@ -47,10 +48,10 @@ func TestThePoolParameterIsInTheSchema(t *testing.T) {
 	if !strings.Contains(string(plan.Schemas.Create), `"pool"`) {
 		t.Errorf("schema: %s", plan.Schemas.Create)
 	}
-	if err := r.CheckParameters(plan, releases.Create, json.RawMessage(`{"pool": "lab-2"}`)); err != nil {
+	if err := r.CheckParameters(plan, parameters.Create, json.RawMessage(`{"pool": "lab-2"}`)); err != nil {
 		t.Error(err)
 	}
-	if err := r.CheckParameters(plan, releases.Create, json.RawMessage(`{"pool": "LAB"}`)); serviceforge.CodeOf(err) != serviceforge.Invalid {
+	if err := r.CheckParameters(plan, parameters.Create, json.RawMessage(`{"pool": "LAB"}`)); serviceforge.CodeOf(err) != serviceforge.Invalid {
 		t.Errorf("got %v", err)
 	}
 }

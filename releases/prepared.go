@@ -10,6 +10,9 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/releases/secrets"
+	"github.com/serviceforge/serviceforge/releases/trees"
+	"github.com/serviceforge/serviceforge/releases/yamldoc"
 	"github.com/serviceforge/serviceforge/users"
 )
 
@@ -31,7 +34,7 @@ func (s *service) loadPrepared(f *fileService) error {
 	if !f.Users.has("prepared") {
 		return nil
 	}
-	n, err := strconv.Atoi(scalarAt(f.Users.node, "prepared"))
+	n, err := strconv.Atoi(yamldoc.Scalar(f.Users.node, "prepared"))
 	switch {
 	case err != nil || n < 1 || n > maxPrepared:
 		return invalid("users: prepared must be a number from 1 to %d", maxPrepared)
@@ -86,7 +89,7 @@ func userValues(all []preparedUser) []any {
 // WithPrepared returns the access data of an instance that was deployed with
 // these secrets: their prepared users exist now. Errors: Internal.
 func WithPrepared(stored, secrets serviceforge.Secret) (serviceforge.Secret, error) {
-	object, err := objectOf([]byte(secrets.Reveal()))
+	object, err := trees.Object([]byte(secrets.Reveal()))
 	if err != nil {
 		return stored, serviceforge.Errorf(serviceforge.Internal, "the secrets of the instance cannot be read")
 	}
@@ -141,16 +144,16 @@ func Prepared(stored serviceforge.Secret) (all []users.User, ok bool, err error)
 
 // offlineSecrets are the secrets of what is rendered offline: a prepared user is
 // one of type user there.
-func (s *service) offlineSecrets() map[string]secretSpec {
+func (s *service) offlineSecrets() map[string]secrets.Spec {
 	all := maps.Clone(s.secrets)
 	if all == nil {
-		all = map[string]secretSpec{}
+		all = map[string]secrets.Spec{}
 	}
 	for name := range s.directorSecrets() {
 		delete(all, name) // they are no marks, and declared anyway
 	}
 	for i := range s.prepared {
-		all[offlineUser(i)] = secretSpec{Type: "user"}
+		all[offlineUser(i)] = secrets.Spec{Type: "user"}
 	}
 	return all
 }

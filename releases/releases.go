@@ -1,5 +1,5 @@
-// Package releases knows service releases: reading and checking them, rendering
-// manifests and credentials, generating secrets, and building tarballs.
+// Package releases loads service releases, and renders what they say of an
+// instance: its manifest, its secrets, and how its users get at it.
 package releases
 
 import (

@@ -3,12 +3,14 @@ package releases
 import (
 	"context"
 	"encoding/json"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/serviceforge/serviceforge"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
+	"github.com/serviceforge/serviceforge/releases/secrets"
+	"github.com/serviceforge/serviceforge/releases/spiff"
+	"github.com/serviceforge/serviceforge/releases/trees"
+	"github.com/serviceforge/serviceforge/releases/yamldoc"
 )
 
 // secretMark begins what stands for a secret in what is rendered offline.
@@ -83,12 +85,12 @@ func (s *service) marks() (serviceforge.Secret, error) {
 
 // Offline renders the manifest of a Sample with "[redacted]" for secrets; for
 // BOSH, with ((references)) and the variables: that make a director fill them.
-func (r *Release) Offline(ctx context.Context, spiff *Spiff, in Input, forBOSH bool) ([]byte, error) {
+func (r *Release) Offline(ctx context.Context, renderer *spiff.Renderer, in Input, forBOSH bool) ([]byte, error) {
 	render := r.Manifest
 	if r.legacy {
 		render = r.Document
 	}
-	text, err := render(ctx, spiff, in)
+	text, err := render(ctx, renderer, in)
 	if err != nil {
 		return nil, err
 	}
@@ -100,22 +102,22 @@ func (r *Release) Offline(ctx context.Context, spiff *Spiff, in Input, forBOSH b
 	if !forBOSH || len(s.offlineSecrets()) == 0 || r.legacy {
 		return []byte(put.Replace(string(text))), nil
 	}
-	root, err := parseYAML("the manifest", text)
+	root, err := yamldoc.Parse("the manifest", text)
 	if err != nil {
 		return nil, err
 	}
-	value, err := valueOf(root, new(int))
+	value, err := yamldoc.Value(root)
 	if err != nil {
 		return nil, invalid("the manifest %s", err)
 	}
-	tree := substitute(value, put).(map[string]any)
+	tree := trees.Substitute(value, put).(map[string]any)
 	sf, err := s.values(p, in)
 	if err != nil {
 		return nil, err
 	}
 	variables, _ := tree["variables"].([]any)
-	tree["variables"] = append(variables, variablesOf(s.offlineSecrets(), sf)...)
-	body, err := emit(tree)
+	tree["variables"] = append(variables, secrets.Variables(s.offlineSecrets(), sf)...)
+	body, err := trees.Emit(tree)
 	if err != nil {
 		return nil, serviceforge.Wrap(err, serviceforge.Internal, "the manifest cannot be written")
 	}
@@ -139,37 +141,4 @@ func (s *service) replacer(forBOSH bool) *strings.Replacer {
 		}
 	}
 	return strings.NewReplacer(pairs...)
-}
-
-// variablesOf declares secrets as a director's config server makes them.
-func variablesOf(secrets map[string]secretSpec, sf map[string]any) (out []any) {
-	for _, name := range slices.Sorted(maps.Keys(secrets)) {
-		spec := secrets[name]
-		v := map[string]any{"name": name, "type": spec.Type}
-		options := map[string]any{}
-		for key, value := range map[string]any{
-			"common_name": spec.CommonName, "ca": spec.CA, "is_ca": spec.IsCA, "duration": spec.Duration, "length": spec.Length, "username": spec.Username,
-		} {
-			if value != "" && value != false && value != 0 {
-				options[key] = value
-			}
-		}
-		if len(spec.Usage) > 0 {
-			options["extended_key_usage"] = list(spec.Usage)
-		}
-		names := []any{}
-		for _, alternative := range spec.AlternativeNames {
-			if name, err := evaluate(alternative, sf); err == nil {
-				names = append(names, name)
-			}
-		}
-		if len(names) > 0 {
-			options["alternative_names"] = names
-		}
-		if len(options) > 0 {
-			v["options"] = options
-		}
-		out = append(out, v)
-	}
-	return out
 }

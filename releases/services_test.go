@@ -10,6 +10,9 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/authoring"
+	"github.com/serviceforge/serviceforge/releases/boshrelease"
+	"github.com/serviceforge/serviceforge/releases/validate"
 )
 
 // services are the service releases beside this code that are installed when
@@ -30,7 +33,7 @@ func TestServices(t *testing.T) {
 	for _, folder := range servicesHere(t) {
 		files, s := os.DirFS(folder), renderer(t)
 		r := load(t, files)
-		findings, err := r.Validate(limited(t), s, files, nil)
+		findings, err := validate.Release(limited(t), s, r, files, nil)
 		if err != nil || len(findings) > 0 {
 			t.Errorf("%s: %v, %v", folder, findings, err)
 		}
@@ -57,16 +60,16 @@ func TestServices(t *testing.T) {
 }
 
 // servicesHere lists the folders with a service release, but etcd's, which has
-// tests of its own, and the example's, which is none yet.
+// tests of its own.
 func servicesHere(t *testing.T) (folders []string) {
 	t.Helper()
 	found, err := filepath.Glob("*/service.yml")
-	if err != nil || len(found) < len(services)+2 {
+	if err != nil || len(found) < len(services)+1 {
 		t.Fatalf("service releases: %v, %v", found, err)
 	}
 	for _, path := range found {
 		switch folder := filepath.Dir(path); {
-		case folder == "etcd" || folder == "example":
+		case folder == "etcd":
 		case services[folder] == "":
 			t.Errorf("%s has no secrets in this test", folder)
 		default:
@@ -82,9 +85,9 @@ func buildsBOSH(t *testing.T, r *releases.Release, files fs.FS) {
 		if b.Source == "" {
 			continue
 		}
-		source, err := releases.BOSHSourceOf(files, b, "", "", "")
+		source, err := authoring.BOSHSourceOf(files, b, "", "", "")
 		if err == nil {
-			err = releases.BuildBOSH(limited(t), io.Discard, source, false)
+			err = boshrelease.Build(limited(t), io.Discard, source, false)
 		}
 		if err != nil {
 			t.Error(serviceforge.DetailOf(err))

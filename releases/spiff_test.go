@@ -12,6 +12,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/spiff"
 )
 
 // bombs end the process that evaluates them.
@@ -67,7 +68,7 @@ func TestEnvironmentFilesAndCommandsAreOutOfReach(t *testing.T) {
 		`a: (( exec("id") ))`, `a: (( pipe("x", "cat") ))`, `a: (( write("/tmp/x", "y") ))`, `a: (( list_files("/") ))`,
 		`a: (( eval("env( \"SECRET_OF_THE_PARENT\" )") ))`,
 	} {
-		result, err := releases.Run(limited(t), renderer(t), template)
+		result, err := renderer(t).Render(limited(t), []spiff.Document{{Name: "t", Data: template}}, nil)
 		if err == nil {
 			t.Errorf("%s: got %v", template, result)
 		}
@@ -78,7 +79,7 @@ func TestEnvironmentFilesAndCommandsAreOutOfReach(t *testing.T) {
 }
 
 func TestRendererThatCannotStart(t *testing.T) {
-	s := releases.NewSpiff("/nonexistent", nil)
+	s := spiff.New("/nonexistent", nil)
 	_, err := load(t, small("a: 1")).Manifest(limited(t), s, smallInput(t, ""))
 	if serviceforge.CodeOf(err) != serviceforge.Unavailable {
 		t.Errorf("got %v", err)
@@ -103,7 +104,7 @@ func TestAnIdleChildThatDiedIsReplaced(t *testing.T) {
 	if err := os.WriteFile(wrapper, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	s := releases.NewSpiff(wrapper, nil)
+	s := spiff.New(wrapper, nil)
 	defer s.Close()
 	s.Warm()
 	for ctx := limited(t); ctx.Err() == nil; {

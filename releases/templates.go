@@ -8,6 +8,10 @@ import (
 
 	"github.com/cppforlife/go-patch/patch"
 	"gopkg.in/yaml.v3"
+
+	"github.com/serviceforge/serviceforge/releases/archive"
+	"github.com/serviceforge/serviceforge/releases/spiff"
+	"github.com/serviceforge/serviceforge/releases/yamldoc"
 )
 
 // loadTemplates reads what manifests are made of.
@@ -20,7 +24,7 @@ func (s *service) loadTemplates(files fs.FS, f *fileBOSH) (err error) {
 	if (len(t.Templates) == 0) == (t.Manifest == "") {
 		return invalid("release_templates needs either templates or manifest")
 	}
-	read := func(name string) (document, error) { return readTemplate(files, path.Join(base, name), name) }
+	read := func(name string) (spiff.Document, error) { return readTemplate(files, path.Join(base, name), name) }
 	for _, name := range t.Templates {
 		d, err := read(name)
 		if err != nil {
@@ -28,7 +32,7 @@ func (s *service) loadTemplates(files fs.FS, f *fileBOSH) (err error) {
 		}
 		s.templates = append(s.templates, d)
 	}
-	s.infrastructures = make(map[string]document)
+	s.infrastructures = make(map[string]spiff.Document)
 	for infrastructure, name := range t.InfrastructureStubs {
 		if s.infrastructures[infrastructure], err = read(name); err != nil {
 			return err
@@ -50,10 +54,10 @@ func (s *service) loadManifest(files fs.FS, t *fileTemplates) (err error) {
 	if len(t.InfrastructureStubs) > 0 || t.DeploymentStub != "" {
 		return invalid("release_templates: manifest goes with vars and ops_files, not with stubs")
 	}
-	if s.manifest, err = readFile(files, t.Manifest); err != nil {
+	if s.manifest, err = archive.ReadFile(files, t.Manifest); err != nil {
 		return err
 	}
-	root, err := parseYAML(t.Manifest, []byte(s.manifest))
+	root, err := yamldoc.Parse(t.Manifest, []byte(s.manifest))
 	if err != nil {
 		return err
 	}
@@ -62,52 +66,52 @@ func (s *service) loadManifest(files fs.FS, t *fileTemplates) (err error) {
 	}
 	s.vars, err = t.Vars.document("vars")
 	if s.vars.Data == "" {
-		s.vars = document{Name: "vars", Data: "{}"}
+		s.vars = spiff.Document{Name: "vars", Data: "{}"}
 	}
 	return err
 }
 
-func readTemplate(files fs.FS, file, name string) (document, error) {
-	text, err := readFile(files, file)
+func readTemplate(files fs.FS, file, name string) (spiff.Document, error) {
+	text, err := archive.ReadFile(files, file)
 	if err != nil {
-		return document{}, err
+		return spiff.Document{}, err
 	}
-	root, err := parseYAML(name, []byte(text))
+	root, err := yamldoc.Parse(name, []byte(text))
 	if err != nil {
 		if strings.TrimSpace(text) == "" {
-			return document{Name: name}, nil
+			return spiff.Document{Name: name}, nil
 		}
-		return document{}, err
+		return spiff.Document{}, err
 	}
-	return document{Name: name, Data: text}, checkExpressions(name, root)
+	return spiff.Document{Name: name, Data: text}, checkExpressions(name, root)
 }
 
 // readOps reads ops files and checks their form.
-func readOps(files fs.FS, names []string) (out []document, err error) {
+func readOps(files fs.FS, names []string) (out []spiff.Document, err error) {
 	for _, name := range names {
-		text, err := readFile(files, name)
+		text, err := archive.ReadFile(files, name)
 		if err != nil {
 			return nil, err
 		}
-		if _, err := opsOf(document{Name: name, Data: text}); err != nil {
+		if _, err := opsOf(spiff.Document{Name: name, Data: text}); err != nil {
 			return nil, err
 		}
-		root, err := parseYAML(name, []byte(text))
+		root, err := yamldoc.Parse(name, []byte(text))
 		if err != nil {
 			return nil, err
 		}
 		if err := refuseStrangers(name, root); err != nil {
 			return nil, err
 		}
-		out = append(out, document{Name: name, Data: text})
+		out = append(out, spiff.Document{Name: name, Data: text})
 	}
 	return out, nil
 }
 
-func opsOf(d document) (patch.Ops, error) {
+func opsOf(d spiff.Document) (patch.Ops, error) {
 	var definitions []patch.OpDefinition
 	if err := yaml.Unmarshal([]byte(d.Data), &definitions); err != nil {
-		return nil, invalid("%s: %s", d.Name, yamlReason(err))
+		return nil, invalid("%s: %s", d.Name, yamldoc.Reason(err))
 	}
 	ops, err := patch.NewOpsFromDefinitions(definitions)
 	if err != nil {
@@ -129,7 +133,7 @@ var (
 // checkExpressions refuses Spiff expressions that are not repeatable, and
 // references to what is not this deployment's. Errors: Invalid with the line.
 func checkExpressions(name string, root *yaml.Node) error {
-	return eachText(root, func(n *yaml.Node) error {
+	return yamldoc.EachText(root, func(n *yaml.Node) error {
 		if err := refuseStranger(name, n); err != nil {
 			return err
 		}
@@ -144,7 +148,7 @@ func checkExpressions(name string, root *yaml.Node) error {
 }
 
 func refuseStrangers(name string, root *yaml.Node) error {
-	return eachText(root, func(n *yaml.Node) error { return refuseStranger(name, n) })
+	return yamldoc.EachText(root, func(n *yaml.Node) error { return refuseStranger(name, n) })
 }
 
 // refuseStranger refuses a reference by path: another deployment's secret.
@@ -152,19 +156,6 @@ func refuseStranger(name string, n *yaml.Node) error {
 	for _, m := range toDirectors.FindAllStringSubmatch(n.Value, -1) {
 		if strings.HasPrefix(m[1], "/") {
 			return invalid("%s line %d: %s is a secret that is not this instance's", name, n.Line, m[0])
-		}
-	}
-	return nil
-}
-
-// eachText visits every text of a document once, keys too.
-func eachText(n *yaml.Node, visit func(*yaml.Node) error) error {
-	if n.Kind == yaml.ScalarNode {
-		return visit(n)
-	}
-	for _, item := range n.Content {
-		if err := eachText(item, visit); err != nil {
-			return err
 		}
 	}
 	return nil

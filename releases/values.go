@@ -1,12 +1,13 @@
 package releases
 
 import (
-	"encoding/json"
 	"regexp"
 	"strings"
 
 	"github.com/serviceforge/serviceforge"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
+	"github.com/serviceforge/serviceforge/releases/parameters"
+	"github.com/serviceforge/serviceforge/releases/trees"
 )
 
 // Input is everything a render depends on.
@@ -51,14 +52,14 @@ func (s *service) values(p *plan, in Input) (map[string]any, error) {
 	if !legalDeployment.MatchString(i.Deployment) {
 		return nil, invalid("%q cannot name a deployment", i.Deployment)
 	}
-	given, err := objectOf([]byte(i.Parameters.Reveal()))
+	given, err := trees.Object([]byte(i.Parameters.Reveal()))
 	if err != nil {
 		return nil, err
 	}
-	if err := p.check(Whole, given); err != nil {
+	if err := p.schemas[parameters.Whole].Check(given); err != nil {
 		return nil, err
 	}
-	secrets, err := objectOf([]byte(i.Secrets.Reveal()))
+	secrets, err := trees.Object([]byte(i.Secrets.Reveal()))
 	if err != nil {
 		return nil, serviceforge.Errorf(serviceforge.Internal, "the secrets of the instance cannot be read")
 	}
@@ -79,19 +80,19 @@ func (s *service) values(p *plan, in Input) (map[string]any, error) {
 		},
 		"plan": map[string]any{"id": p.ID, "name": p.Name},
 		"pool": map[string]any{
-			"name": in.Pool.Name, "infrastructure": in.Pool.Infrastructure, "azs": list(in.Pool.AZs),
-			"network": in.Pool.Network, "vm_types": table(in.Pool.VMTypes), "disk_types": table(in.Pool.DiskTypes),
-			"vm_extensions": list(in.Pool.VMExtensions), "stemcells": table(in.Pool.Stemcells), "tags": table(in.Pool.Tags),
+			"name": in.Pool.Name, "infrastructure": in.Pool.Infrastructure, "azs": trees.List(in.Pool.AZs),
+			"network": in.Pool.Network, "vm_types": trees.Table(in.Pool.VMTypes), "disk_types": trees.Table(in.Pool.DiskTypes),
+			"vm_extensions": trees.List(in.Pool.VMExtensions), "stemcells": trees.Table(in.Pool.Stemcells), "tags": trees.Table(in.Pool.Tags),
 			"slot": i.Slot,
 		},
-		"params": p.filled(given), "secrets": secrets,
+		"params": p.schemas[parameters.Whole].Filled(given), "secrets": secrets,
 		"releases": s.pinnedReleases(in.Versions), "stemcells": stemcells,
 		"first": in.First,
 	}
 	if s.prepared > 0 {
 		sf["users"] = userValues(prepared)
 	}
-	return sf, RefuseReferences("instance", sf)
+	return sf, parameters.RefuseReferences("instance", sf)
 }
 
 // pinnedReleases is the manifest's `releases:`.
@@ -128,7 +129,7 @@ func (s *service) factValues(facts map[string][]string) (map[string]any, error) 
 		addresses := facts[spec.InstanceGroup]
 		switch {
 		case spec.Address != "first":
-			out[name] = list(addresses) // a group may have no instances
+			out[name] = trees.List(addresses) // a group may have no instances
 		case len(addresses) == 0:
 			return nil, serviceforge.Errorf(serviceforge.Unprocessable,
 				"no address of instance group %s is known (fact %s)", spec.InstanceGroup, name)
@@ -151,39 +152,4 @@ func canonical(name string) string {
 		}
 		return -1
 	}, strings.ToLower(name))
-}
-
-func list(items []string) []any {
-	out := make([]any, len(items))
-	for i, item := range items {
-		out[i] = item
-	}
-	return out
-}
-
-func table(m map[string]string) map[string]any {
-	out := make(map[string]any, len(m))
-	for key, value := range m {
-		out[key] = value
-	}
-	return out
-}
-
-// leaf returns the text at a path of a tree.
-func leaf(tree map[string]any, path []string) (string, bool) {
-	var v any = tree
-	for _, key := range path {
-		m, ok := v.(map[string]any)
-		if !ok {
-			return "", false
-		}
-		v = m[key]
-	}
-	switch v := v.(type) {
-	case string:
-		return v, true
-	case json.Number:
-		return v.String(), true
-	}
-	return "", false
 }

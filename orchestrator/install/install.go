@@ -16,7 +16,8 @@ import (
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/orchestrator/shelf"
-	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/spiff"
+	"github.com/serviceforge/serviceforge/releases/validate"
 	"github.com/serviceforge/serviceforge/store"
 )
 
@@ -29,7 +30,7 @@ type Options struct {
 	Shelf     *shelf.Shelf // one that follows the store
 	Pools     *pools.Set
 	Directors map[string]director.Director // by pool name
-	Spiff     *releases.Spiff
+	Spiff     *spiff.Renderer
 	Log       *slog.Logger
 	Now       func() time.Time
 	Scratch   string        // folder for temporary files; "" = the system's
@@ -247,7 +248,7 @@ func (in *Installer) clashes(p *parcel, all store.Releases) error {
 // render looks for what is wrong with the release, and renders every plan on
 // every pool. Errors: Invalid, with all that was found.
 func (in *Installer) render(ctx context.Context, p *parcel) (warnings []string, err error) {
-	findings, err := p.release.Validate(ctx, in.Spiff, p.files, in.Pools.All())
+	findings, err := validate.Release(ctx, in.Spiff, p.release, p.files, in.Pools.All())
 	if err != nil {
 		return nil, err
 	}

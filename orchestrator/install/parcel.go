@@ -14,6 +14,8 @@ import (
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/archive"
+	"github.com/serviceforge/serviceforge/releases/boshrelease"
 	"github.com/serviceforge/serviceforge/store"
 )
 
@@ -24,7 +26,7 @@ const stemcellFolder = "bosh/stemcells"
 type parcel struct {
 	files     fs.FS
 	release   *releases.Release
-	texts     releases.Texts
+	texts     archive.Texts
 	digest    string             // of texts and of what the carried BOSH releases hold
 	bosh      map[string]carried // by the BOSH release's name
 	stemcells []stemcell
@@ -32,12 +34,12 @@ type parcel struct {
 
 // carried is a BOSH release whose tarball is in the parcel.
 type carried struct {
-	releases.BOSHContent
+	boshrelease.Content
 	tarball director.Tarball
 }
 
 type stemcell struct {
-	releases.Stemcell
+	boshrelease.Stemcell
 	tarball director.Tarball
 }
 
@@ -81,11 +83,11 @@ func (p *parcel) carry(b releases.BOSHRelease) error {
 		return serviceforge.Wrap(err, serviceforge.Invalid, "%s cannot be read", b.File)
 	}
 	defer func() { _ = in.Close() }()
-	content, err := releases.ReadBOSH(in)
+	content, err := boshrelease.Read(in)
 	if err != nil {
 		return serviceforge.Wrap(err, serviceforge.Invalid, "%s: %s", b.File, serviceforge.MessageOf(err))
 	}
-	if content.Name != b.Name || content.Version != b.Version && !strings.HasPrefix(content.Version, b.Version+releases.WorkInProgress) {
+	if content.Name != b.Name || content.Version != b.Version && !strings.HasPrefix(content.Version, b.Version+boshrelease.WorkInProgress) {
 		return serviceforge.Errorf(serviceforge.Invalid, "%s holds %s/%s, not %s/%s", b.File, content.Name, content.Version, b.Name, b.Version)
 	}
 	p.bosh[b.Name] = carried{content, tarball}
@@ -107,7 +109,7 @@ func (p *parcel) carryStemcells() error {
 		if err != nil {
 			return serviceforge.Wrap(err, serviceforge.Invalid, "%s cannot be read", name)
 		}
-		s, err := releases.ReadStemcell(in)
+		s, err := boshrelease.ReadStemcell(in)
 		_ = in.Close()
 		if err != nil {
 			return serviceforge.Wrap(err, serviceforge.Invalid, "%s: %s", name, serviceforge.MessageOf(err))

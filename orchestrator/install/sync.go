@@ -8,7 +8,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
-	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/boshrelease"
 	"github.com/serviceforge/serviceforge/store"
 )
 
@@ -113,7 +113,7 @@ func (in *Installer) stored(ref string, v store.ReleaseVersion) *parcel {
 	}
 	p := &parcel{release: e.Release, digest: v.Digest, bosh: map[string]carried{}}
 	for _, b := range v.BOSH {
-		p.bosh[b.Name] = carried{BOSHContent: releases.BOSHContent{Name: b.Name, Version: b.Version, Parts: b.Parts}}
+		p.bosh[b.Name] = carried{Content: boshrelease.Content{Name: b.Name, Version: b.Version, Parts: b.Parts}}
 	}
 	return p
 }

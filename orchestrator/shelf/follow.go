@@ -11,6 +11,7 @@ import (
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/catalog"
 	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/archive"
 	"github.com/serviceforge/serviceforge/store"
 )
 
@@ -138,7 +139,7 @@ func (f *follower) edition(ctx context.Context, name string, v *store.ReleaseVer
 	if err != nil {
 		return nil, err
 	}
-	fresh.Release, err = releases.Load(releases.Texts(files))
+	fresh.Release, err = releases.Load(archive.Texts(files))
 	return &fresh, err
 }
 

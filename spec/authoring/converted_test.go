@@ -14,7 +14,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/boshrelease"
 	"github.com/serviceforge/serviceforge/spec"
 	"github.com/serviceforge/serviceforge/spec/bosh"
 )
@@ -97,8 +97,8 @@ func golden(path ...string) string {
 func buildRelease(t *testing.T, path string) {
 	t.Helper()
 	var out bytes.Buffer
-	source := releases.BOSHSource{Name: "kv", Version: "1", Files: os.DirFS(filepath.Join("testdata", "kv"))}
-	if err := releases.BuildBOSH(t.Context(), &out, source, false); err != nil {
+	source := boshrelease.Source{Name: "kv", Version: "1", Files: os.DirFS(filepath.Join("testdata", "kv"))}
+	if err := boshrelease.Build(t.Context(), &out, source, false); err != nil {
 		t.Fatal(err)
 	}
 	write(t, path, out.String())

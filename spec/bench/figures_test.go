@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/spiff"
 	"github.com/serviceforge/serviceforge/spec"
 )
 
@@ -24,7 +24,7 @@ const (
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		if os.Args[1] == "__spiff" {
-			os.Exit(releases.SpiffMain(os.Args[2:]))
+			os.Exit(spiff.Main(os.Args[2:]))
 		}
 		if child, ok := children[os.Args[1]]; ok {
 			os.Exit(child(os.Args[2:]))

@@ -30,6 +30,7 @@ import (
 	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/orchestrator/shelf"
 	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/spiff"
 	"github.com/serviceforge/serviceforge/store"
 	"github.com/serviceforge/serviceforge/users"
 )
@@ -171,7 +172,7 @@ func (o *ours) open(state string, plainToo bool, slots int, quotas string) (stop
 	if err != nil {
 		return stop, err
 	}
-	options.Spiff = releases.NewSpiff(program, []string{"SERVICEFORGE_STATE=" + state})
+	options.Spiff = spiff.New(program, []string{"SERVICEFORGE_STATE=" + state})
 	options.Users = users.New(quiet())
 	steps = append(steps, func() { _, _ = options.Spiff.Close(), options.Users.Close() })
 	options.Spiff.Warm()

@@ -15,6 +15,7 @@ import (
 	"github.com/serviceforge/serviceforge"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/spiff"
 )
 
 // takeRender renders a manifest of 300 lines by its compiled plan, for another
@@ -33,7 +34,7 @@ func takeRender(b *testing.B, t *table) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	spiff := releases.NewSpiff(program, nil)
+	spiff := spiff.New(program, nil)
 	b.Cleanup(func() { _ = spiff.Close() })
 	n := 0
 	render := func() []byte {

@@ -16,22 +16,33 @@ var arrows = []struct {
 }{
 	{"cmd/serviceforge", "cmd"},
 	{"cmd", "serviceforge broker dashboard admin localbosh localbosh/render localbosh/vm demo config orchestrator orchestrator/bosh orchestrator/director orchestrator/install orchestrator/shelf " +
-		"store releases releases/etcdserver users infrastructure_pools catalog"},
+		"store releases releases/archive releases/authoring releases/boshrelease releases/etcdserver releases/spiff releases/validate users infrastructure_pools catalog"},
 
 	{"broker", "serviceforge catalog orchestrator"},
 	{"dashboard", "serviceforge catalog orchestrator"},
-	{"admin", "serviceforge catalog orchestrator orchestrator/install releases store"},
+	{"admin", "serviceforge catalog orchestrator orchestrator/install releases/archive store"},
 	{"demo", ""},
 	{"config", "serviceforge"},
 
 	{"orchestrator/bosh", "serviceforge orchestrator/director"},
-	{"orchestrator/install", "serviceforge infrastructure_pools orchestrator/director orchestrator/shelf releases store"},
-	{"orchestrator", "serviceforge catalog infrastructure_pools orchestrator/director orchestrator/shelf releases store users"},
+	{"orchestrator/install", "serviceforge infrastructure_pools orchestrator/director orchestrator/shelf releases releases/archive releases/boshrelease releases/spiff releases/validate store"},
+	{"orchestrator", "serviceforge catalog infrastructure_pools orchestrator/director orchestrator/shelf releases releases/deployed releases/parameters releases/spiff store users"},
 	{"orchestrator/director", ""},
-	{"orchestrator/shelf", "serviceforge catalog releases store"},
+	{"orchestrator/shelf", "serviceforge catalog releases releases/archive store"},
 
 	{"store", "serviceforge"},
-	{"releases", "serviceforge catalog infrastructure_pools users"},
+	{"releases/authoring", "serviceforge infrastructure_pools releases releases/archive releases/boshrelease releases/spiff releases/tarball releases/trees releases/yamldoc"},
+	{"releases/validate", "serviceforge catalog infrastructure_pools releases releases/archive releases/spiff releases/tarball releases/yamldoc"},
+	{"releases", "serviceforge catalog infrastructure_pools users releases/archive releases/deployed releases/parameters releases/secrets releases/spiff releases/trees releases/yamldoc"},
+	{"releases/archive", "serviceforge releases/tarball"},
+	{"releases/boshrelease", "serviceforge releases/tarball"},
+	{"releases/deployed", "serviceforge"},
+	{"releases/parameters", "serviceforge"},
+	{"releases/secrets", "serviceforge releases/trees"},
+	{"releases/spiff", "serviceforge releases/trees releases/yamldoc"},
+	{"releases/tarball", ""},
+	{"releases/trees", "serviceforge"},
+	{"releases/yamldoc", "serviceforge"},
 	{"releases/etcdserver", ""},
 	{"users", "serviceforge"},
 	{"infrastructure_pools", "serviceforge catalog"},
@@ -60,8 +71,8 @@ var foreign = map[string]string{
 	"github.com/cloudfoundry/bosh-cli":                      "orchestrator/bosh",
 	"github.com/cloudfoundry/bosh-cli/v7/director/template": "releases", // ops files, ((vars))
 	"github.com/cppforlife/go-patch":                        "infrastructure_pools releases",
-	"github.com/santhosh-tekuri/jsonschema":                 "releases",
-	"golang.org/x/text":                                     "releases", // the words of jsonschema's errors
+	"github.com/santhosh-tekuri/jsonschema":                 "releases/parameters releases/yamldoc",
+	"golang.org/x/text":                                     "releases/yamldoc", // the words of jsonschema's errors
 	"github.com/cloudfoundry/bosh-utils":                    "orchestrator/bosh",
 	"github.com/cloudfoundry/config-server":                 "localbosh/manifest",
 	"github.com/cppforlife/go-semi-semantic":                "localbosh/manifest",
@@ -70,7 +81,7 @@ var foreign = map[string]string{
 	"github.com/hashicorp/golang-lru":                       "admin",
 	"github.com/jackc/pgx":                                  "users",
 	"github.com/jdxcode/netrc":                              "cmd",
-	"github.com/mandelsoft/spiff":                           "releases",
+	"github.com/mandelsoft/spiff":                           "releases/spiff",
 	"github.com/mattn/go-isatty":                            "cmd",
 	"github.com/oklog/ulid":                                 "cmd store",
 	"github.com/pivotal-cf/brokerapi":                       "broker",
@@ -85,12 +96,12 @@ var foreign = map[string]string{
 	"go.etcd.io/etcd":                                       "store users demo releases/etcdserver",
 	"go.etcd.io/etcd/server":                                "store releases/etcdserver",
 	"go.uber.org/zap":                                       "store users demo releases/etcdserver", // the etcd client's logger
-	"golang.org/x/crypto":                                   "store releases",
+	"golang.org/x/crypto":                                   "store releases/secrets",
 	"golang.org/x/oauth2":                                   "orchestrator/bosh",
-	"golang.org/x/sys":                                      "releases localbosh/blobs localbosh/deploy localbosh/render localbosh/vm",
+	"golang.org/x/sys":                                      "releases/spiff localbosh/blobs localbosh/deploy localbosh/render localbosh/vm",
 	"golang.org/x/time":                                     "admin broker orchestrator",
 	"google.golang.org/grpc":                                "store users releases/etcdserver",
-	"gopkg.in/yaml.v3":                                      "config infrastructure_pools releases localbosh/api localbosh/deploy localbosh/manifest localbosh/monit",
+	"gopkg.in/yaml.v3":                                      "config infrastructure_pools releases releases/authoring releases/boshrelease releases/deployed releases/trees releases/validate releases/yamldoc localbosh/api localbosh/deploy localbosh/manifest localbosh/monit",
 }
 
 // pointUp finds arrows that do not point down: imports of non-test code that no

@@ -7,7 +7,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/spiff"
 	"github.com/serviceforge/serviceforge/spec/unraced"
 )
 
@@ -16,16 +16,16 @@ var Program string
 
 // Renderer is one that tests share which do not look at its children: what was
 // rendered once is a compiled plan from then on. Main makes and closes it.
-var Renderer *releases.Spiff
+var Renderer *spiff.Renderer
 
 // Main is for TestMain: it is a child itself where it was started as one, else
 // it runs the tests. It does not return.
 func Main(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "__spiff" {
-		os.Exit(releases.SpiffMain(os.Args[2:]))
+		os.Exit(spiff.Main(os.Args[2:]))
 	}
 	unraced.Main("github.com/serviceforge/serviceforge/spec/spiff/child", &Program, func() int {
-		Renderer = releases.NewSpiff(Program, nil)
+		Renderer = spiff.New(Program, nil)
 		code := m.Run()
 		if err := Renderer.Close(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -33,4 +33,16 @@ func Main(m *testing.M) {
 		}
 		return code
 	})
+}
+
+// New returns a renderer of the test's own, which ends with it.
+func New(t testing.TB) *spiff.Renderer {
+	t.Helper()
+	s := spiff.New(Program, []string{"SERVICEFORGE_STATE=" + t.TempDir()})
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
 }

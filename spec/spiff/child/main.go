@@ -5,7 +5,7 @@ package main
 import (
 	"os"
 
-	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/releases/spiff"
 )
 
-func main() { os.Exit(releases.SpiffMain(os.Args[2:])) }
+func main() { os.Exit(spiff.Main(os.Args[2:])) }
