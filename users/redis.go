@@ -214,8 +214,9 @@ func (r *redis) everywhere(ctx context.Context, change func(*redisServer) error)
 // follow gives a server the leader's users. Others may change them meanwhile,
 // always at the leader first; so the server's are read before the leader's, and
 // both again after a change: whoever is known here and not there was revoked.
+// The last time nobody is added, who might have been revoked meanwhile.
 func (r *redis) follow(ctx context.Context, s, leader *redisServer) error {
-	for range rounds {
+	for left := rounds; left >= 0; left-- {
 		has, err := bindingsOf(ctx, s, r.admin)
 		if err != nil {
 			return err
@@ -227,7 +228,12 @@ func (r *redis) follow(ctx context.Context, s, leader *redisServer) error {
 		if maps.Equal(has, want) {
 			break
 		}
-		if err := adjust(ctx, s, has, want); err != nil {
+		if left > 0 {
+			if err := add(ctx, s, has, want); err != nil {
+				return err
+			}
+		}
+		if err := drop(ctx, s, has, want); err != nil {
 			return err
 		}
 	}
@@ -237,7 +243,8 @@ func (r *redis) follow(ctx context.Context, s, leader *redisServer) error {
 // rounds end where two versions of Redis spell the same rules differently.
 const rounds = 3
 
-func adjust(ctx context.Context, s *redisServer, has, want map[string]string) error {
+// add gives a server the users that it has not got, or with other rules.
+func add(ctx context.Context, s *redisServer, has, want map[string]string) error {
 	for user, rules := range want {
 		if has[user] == rules {
 			continue
@@ -246,6 +253,11 @@ func adjust(ctx context.Context, s *redisServer, has, want map[string]string) er
 			return err
 		}
 	}
+	return nil
+}
+
+// drop takes those away from a server that it should not have.
+func drop(ctx context.Context, s *redisServer, has, want map[string]string) error {
 	for user := range has {
 		if _, stays := want[user]; stays {
 			continue
