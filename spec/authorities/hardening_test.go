@@ -142,9 +142,14 @@ func TestTheCertificateIsReplacedWithoutARestart(t *testing.T) {
 	if out, errs, code := r.Account.Run(t, "catalog", "--state", r.state, "--ca-cert", h.write("ca.pem", pemOf(c.cert))); code != 0 {
 		t.Errorf("the CLI with the CA: %s %s", out, errs)
 	}
-	if response, err := http.Get("http" + strings.TrimPrefix(r.url, "https") + "/healthz"); err == nil && response.StatusCode < 400 {
-		t.Errorf("plain HTTP is served: %s", response.Status)
-	}
+	t.Run("16 platforms are served by TLS, and not without", func(t *testing.T) { // a line of spec/osb/checklist.md
+		if response, err := c.trusting().Get(r.url + "/v2/catalog"); err != nil || response.StatusCode != http.StatusUnauthorized {
+			t.Errorf("by TLS: %v %v", response, err)
+		}
+		if response, err := http.Get("http" + strings.TrimPrefix(r.url, "https") + "/v2/catalog"); err == nil && response.StatusCode != http.StatusBadRequest {
+			t.Errorf("plain HTTP is served: %s", response.Status)
+		}
+	})
 }
 
 // TestClientsShowCertificates lets in only who has one of the right CA.
@@ -168,12 +173,14 @@ func TestClientsShowCertificates(t *testing.T) {
 		}
 		return response.Body.Close()
 	}
-	if ask(server.trusting()) == nil || ask(server.trusting(shown(strangers))) == nil {
-		t.Error("a client without the right certificate is let in")
-	}
-	if err := ask(server.trusting(shown(clients))); err != nil {
-		t.Error(err)
-	}
+	t.Run("15 clients without the right certificate are refused", func(t *testing.T) { // a line of spec/osb/checklist.md
+		if ask(server.trusting()) == nil || ask(server.trusting(shown(strangers))) == nil {
+			t.Error("one is let in")
+		}
+		if err := ask(server.trusting(shown(clients))); err != nil {
+			t.Error(err)
+		}
+	})
 	h.write("clients.pem", pemOf(strangers.cert))
 	spec.Eventually(t, "another CA is in force", func() error { return ask(server.trusting(shown(strangers))) })
 	if ask(server.trusting(shown(clients))) == nil {

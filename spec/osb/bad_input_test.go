@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/serviceforge/serviceforge/spec"
 )
 
 // TestBadInput is issue 2, "Bad input": a clear JSON error with the status of
@@ -49,6 +51,14 @@ func TestBadInput(t *testing.T) {
 	if made := p.deployments(t); len(made) != 0 {
 		t.Errorf("something was deployed: %v", made)
 	}
+	t.Run("153,171 what needs more than credentials is not offered", func(t *testing.T) {
+		dir := spec.Generated(t, spec.Self(t), "drain")
+		spec.Edit(t, filepath.Join(dir, "service.yml"), "  tags: [drain]\n", "  tags: [drain]\n  requires: [syslog_drain, volume_mount, route_forwarding]\n")
+		_, errs, code := spec.Self(t).Run(t, "install", dir, "--state", p.state)
+		if told := p.row(t, row{method: "GET", path: "/catalog", status: 200}).text; code == 0 || !strings.Contains(errs, "requires (bindings hold") || strings.Contains(told, "drain") {
+			t.Errorf("exit code %d: %s; the catalog: %s", code, errs, told)
+		}
+	})
 	legal := map[string]string{"a%2Fb": "a/b", "a%252Fb": "a%2Fb", "with%20space": "with space", long: long, "%C3%BC": "ü"}
 	for escaped := range legal {
 		p.row(t, row{method: "PUT", path: "/service_instances/" + escaped + async, body: order(), status: 202})

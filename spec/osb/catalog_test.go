@@ -4,12 +4,13 @@ import (
 	"encoding/json"
 	"regexp"
 	"slices"
-	"strings"
 	"testing"
 )
 
 type plan struct {
 	ID, Name, Description string
+	Free                  *bool
+	Metadata              struct{ Bullets []string }
 	BindingRotatable      bool             `json:"binding_rotatable"`
 	MaintenanceInfo       *maintenanceInfo `json:"maintenance_info"`
 	Schemas               struct {
@@ -27,6 +28,9 @@ type offering struct {
 	Tags                  []string
 	Requires              []string
 	Bindable              *bool
+	PlanUpdateable        bool `json:"plan_updateable"`
+	AllowContextUpdates   bool `json:"allow_context_updates"`
+	Metadata              map[string]any
 	InstancesRetrievable  bool `json:"instances_retrievable"`
 	BindingsRetrievable   bool `json:"bindings_retrievable"`
 	DashboardClient       *struct {
@@ -49,9 +53,6 @@ func checkCatalog(t *testing.T, a answer) {
 	if err := json.Unmarshal([]byte(a.text), &catalog); err != nil || catalog.Services == nil {
 		t.Fatalf("line 31: %v: %s", err, a.text)
 	}
-	if strings.Contains(a.text, `"plan_updatable"`) {
-		t.Error("line 48: it is spelled plan_updateable")
-	}
 	ids, names, plans := map[string]bool{}, map[string]bool{}, map[string]string{}
 	for _, s := range catalog.Services {
 		if s.ID == "" || ids[s.ID] || s.Name == "" || names[s.Name] || s.Description == "" || s.Bindable == nil || !*s.Bindable || len(s.Plans) == 0 {
@@ -66,8 +67,11 @@ func checkCatalog(t *testing.T, a answer) {
 		if d := s.DashboardClient; d != nil && (d.ID == "" || d.Secret == "" || d.RedirectURI == "") {
 			t.Errorf("line 47: %s", s.Name)
 		}
-		if !s.InstancesRetrievable || !s.BindingsRetrievable {
-			t.Errorf("lines 43, 44: %+v", s)
+		if !s.InstancesRetrievable || !s.BindingsRetrievable || !s.PlanUpdateable || !s.AllowContextUpdates {
+			t.Errorf("lines 43-45, 48: %+v", s)
+		}
+		if len(s.Tags) == 0 || s.Metadata["displayName"] == nil {
+			t.Errorf("lines 40, 46: %+v", s)
 		}
 		ids[s.ID], names[s.Name] = true, true
 		planNames := map[string]bool{}
@@ -75,8 +79,8 @@ func checkCatalog(t *testing.T, a answer) {
 			if p.ID == "" || ids[p.ID] || !cliName.MatchString(p.Name) || planNames[p.Name] || p.Description == "" || len(p.Description) > 255 {
 				t.Errorf("lines 34, 36, 50-52: %+v", p)
 			}
-			if !p.BindingRotatable {
-				t.Errorf("line 55: %s", p.Name)
+			if !p.BindingRotatable || p.Free == nil || len(p.Metadata.Bullets) == 0 {
+				t.Errorf("lines 53, 55: %+v", p)
 			}
 			checkPlan(t, &p)
 			ids[p.ID], planNames[p.Name] = true, true
@@ -94,7 +98,7 @@ func checkCatalog(t *testing.T, a answer) {
 
 func checkPlan(t *testing.T, p *plan) {
 	t.Helper()
-	if m := p.MaintenanceInfo; m != nil && (!semver.MatchString(m.Version) || m.Description == "") {
+	if m := p.MaintenanceInfo; m == nil || !semver.MatchString(m.Version) || m.Description == "" {
 		t.Errorf("lines 58-60: %+v", m)
 	}
 	schemas := 0

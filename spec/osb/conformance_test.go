@@ -48,6 +48,8 @@ func TestConformance(t *testing.T) {
 	t.Parallel() // it waits more than it works
 	p := startBroker(t, true)
 	p.table(t, nothingThere)
+	t.Run("12,13,14 no credentials, at any endpoint", func(t *testing.T) { noCredentials(t, p) })
+	t.Run("35 the catalog as it was", func(t *testing.T) { cachedCatalog(t, p) })
 	p.table(t, refusedOrders)
 	t.Run("25,211 nothing is left of what was refused", func(t *testing.T) {
 		if left := p.instances(t); len(left) != 0 {
@@ -75,13 +77,43 @@ func TestConformance(t *testing.T) {
 	}
 	t.Run("update", func(t *testing.T) { update(t, p) })
 	t.Run("bindings that are polled", func(t *testing.T) { polledBindings(t, p) })
-	first = p.same(t, row{"195,200,201,207", "delete, and again", "DELETE", instance + async + "&" + which, "", nil, 202, nil})
+	first = p.same(t, row{"195,196,200,201,207", "delete, and again", "DELETE", instance + async + "&" + which, "", nil, 202, nil})
 	if last := p.finished(t, "spec-1", first); last.string("state") != "succeeded" {
 		t.Fatalf("the deprovision failed: %s", last.text)
 	}
 	p.table(t, deleted)
+	t.Run("195 nothing is left of it", func(t *testing.T) {
+		if left, made := p.instances(t), p.deployments(t); len(left)+len(made) != 0 {
+			t.Errorf("%v %v", left, made)
+		}
+	})
 	t.Run("orphans", func(t *testing.T) { orphans(t, p) })
 	t.Run("7,9,107,213 who asked is recorded with each operation", func(t *testing.T) { recorded(t, p) })
+}
+
+// noCredentials asks every endpoint without any.
+func noCredentials(t *testing.T, p *platform) {
+	for _, path := range []string{"/catalog", instance, instance + "/last_operation", binding, binding + "/last_operation", "/nothing"} {
+		for _, method := range []string{"GET", "PUT", "PATCH", "DELETE", "POST"} {
+			body := ""
+			if method == "PUT" || method == "PATCH" {
+				body = order()
+			}
+			p.row(t, row{method: method, path: path + async + "&" + which, body: body, header: map[string]string{"Authorization": ""}, status: 401})
+		}
+	}
+}
+
+// cachedCatalog asks for the catalog as a platform does that has it.
+func cachedCatalog(t *testing.T, p *platform) {
+	tag := p.row(t, row{method: "GET", path: "/catalog", status: 200}).header.Get("ETag")
+	asked := row{method: "GET", path: "/catalog", header: map[string]string{"If-None-Match": tag}}
+	if a := p.send(t, asked); tag == "" || a.status != 304 || a.text != "" {
+		t.Errorf("ETag %q: %d %s", tag, a.status, a.text)
+	}
+	asked.header["If-None-Match"] = `"another"`
+	asked.status = 200
+	p.row(t, asked)
 }
 
 // update holds an update in progress, looks at it, and lets it end.
@@ -99,7 +131,8 @@ func update(t *testing.T, p *platform) {
 	}
 	p.table(t, []row{
 		{"131,136", "the same update when it is done", "PATCH", instance + async, change, nil, 200, nil},
-		{"125", "fetched after the update", "GET", instance, "", nil, 200, func(t *testing.T, a answer) {
+		{"131,136", "an update of nothing, when parameters are set", "PATCH", instance + async, `{"service_id": "` + service + `"}`, nil, 200, nil},
+		{"125,131", "fetched after the update", "GET", instance, "", nil, 200, func(t *testing.T, a answer) {
 			if !strings.Contains(a.text, `"quota_backend_bytes":33554432`) {
 				t.Errorf("%s", a.text)
 			}
@@ -121,7 +154,7 @@ func orphans(t *testing.T, p *platform) {
 	resume := p.pause(t)
 	p.row(t, row{method: "PUT", path: orphan + async, body: order(), status: 202})
 	operation := p.same(t, row{"197,208,209", "deleted before it is made", "DELETE", orphan + async + "&" + which, "", nil, 202, nil})
-	p.table(t, []row{{"78,205", "ordered while it is deleted", "PUT", orphan + async, order(), nil, 422, says("ConcurrencyError", concurrency)}})
+	p.table(t, []row{{"78", "ordered while it is deleted", "PUT", orphan + async, order(), nil, 422, says("ConcurrencyError", concurrency)}})
 	resume()
 	ended(operation)
 

@@ -23,7 +23,8 @@ import (
 )
 
 // The ids of 2014, and an offering beside them that is not etcd's. Here bindings
-// of ThreeServers end after 90 days, and those of FiveServers need an app.
+// of ThreeServers end after 90 days, those of FiveServers need an app, and
+// OtherPlan says otherwise than its offering that it is neither bound nor changed.
 const (
 	Service      = "b9698740-4810-4dc5-8da6-54581f5108c4"
 	OneServer    = "6e8ece8c-4fe6-4d58-9aeb-497d6aeba113"
@@ -75,9 +76,11 @@ func New(t testing.TB) *Scene {
 			*rule = catalog.BindingRule{RequiresApp: true}
 		}
 	}
+	no := false
 	offerings = append(offerings, catalog.Offering{
 		ID: OtherService, Name: "other", Description: "not etcd", DeploymentNamePrefix: "other", Release: release.Ref(),
-		Plans: []catalog.Plan{{ID: OtherPlan, Name: "plan", Description: "not etcd's"}},
+		Bindable: true, PlanUpdateable: true,
+		Plans: []catalog.Plan{{ID: OtherPlan, Name: "plan", Description: "not etcd's", Bindable: &no, PlanUpdateable: &no, MaximumPollingDuration: time.Hour}},
 	})
 	menu, err := catalog.New(offerings)
 	must(t, err)
@@ -150,11 +153,14 @@ func (s *Scene) FailUpdate(t testing.TB, id, message string, left serviceforge.A
 }
 
 // Bury ends an instance's deprovision: it is gone, with its bindings.
-func (s *Scene) Bury(t testing.TB, id string) {
+func (s *Scene) Bury(t testing.TB, id string) { s.BuryAgo(t, id, 0) }
+
+// BuryAgo is Bury, some time ago.
+func (s *Scene) BuryAgo(t testing.TB, id string, ago time.Duration) {
 	t.Helper()
 	i, err := s.Store.Instance(t.Context(), id)
 	must(t, err)
-	i.Operation.FinishedAt = time.Now().UTC()
+	i.Operation.FinishedAt = time.Now().UTC().Add(-ago)
 	must(t, s.Store.BuryInstance(t.Context(), &i, 0))
 }
 
