@@ -118,11 +118,19 @@ type Outcome struct {
 // After a crash only an intent without a task is looked up, by its context id.
 type Intent struct {
 	ContextID string // "<operation>.<step>.<attempt>", ≤ 64 characters: X-Bosh-Context-Id
-	Verb      string // "deploy", "delete" or "errand"
+	Verb      string // VerbDeploy …
 	Digest    string // SHA-256 of the manifest, hex; "" where none is sent
 	Term      int64  // the leader that wrote it
 	Task      int    // the director's answer; 0 = not known
 }
+
+// The verbs of intents.
+const (
+	VerbDeploy = "deploy"
+	VerbDelete = "delete"
+	VerbErrand = "errand"
+	VerbReset  = "reset" // delete, to deploy anew
+)
 
 // Done says whether the operation has ended.
 func (o *Operation) Done() bool { return o.State == Succeeded || o.State == Failed }

@@ -7,14 +7,12 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/orchestrator/line"
 	"github.com/serviceforge/serviceforge/store"
 )
 
-const (
-	askAgain = 2 * time.Second
-	// remembered is how long a finished deprovision answers polls with success.
-	remembered = 24 * time.Hour
-)
+// remembered is how long a finished deprovision answers polls with success.
+const remembered = 24 * time.Hour
 
 func (e *Engine) instance(ctx context.Context, c Caller, id string) (serviceforge.Instance, error) {
 	return e.visible(ctx, c, id)
@@ -94,7 +92,7 @@ func (e *Engine) lastBindingOperation(ctx context.Context, c Caller, instanceID,
 	if err != nil {
 		return Progress{}, err
 	}
-	p := Progress{Kind: b.Operation.Kind, State: b.Operation.State, Step: b.Operation.Step, RetryAfter: askAgain}
+	p := Progress{Kind: b.Operation.Kind, State: b.Operation.State, Step: b.Operation.Step, RetryAfter: line.AskAgain}
 	switch {
 	case b.State == serviceforge.BindingReady:
 		p.State, p.Description, p.Percent, p.RetryAfter = serviceforge.Succeeded, "The service binding is ready", 100, 0
@@ -155,7 +153,7 @@ func (e *Engine) describe(s *store.Summary) Progress {
 	case serviceforge.Failed:
 		p.Description, p.Aftermath = s.Message, s.Aftermath
 	default:
-		p.RetryAfter = askAgain
+		p.RetryAfter = line.AskAgain
 		e.describeRunning(s, &p)
 	}
 	return p
@@ -188,9 +186,9 @@ func (e *Engine) describeRunning(s *store.Summary, p *Progress) {
 	p.Percent, p.Description = at.percent, waitingFor[s.Step].text
 	switch s.Step {
 	case serviceforge.Accepted, serviceforge.Placed, serviceforge.Checked:
-		if line := e.lines.place(s.OperationID); line.place > 0 {
-			p.Place, p.Waiting = line.place, line.of
-			p.Description, p.RetryAfter = line.words(), askIn(line.in)
+		if at := e.lines.place(s.OperationID); at.place > 0 {
+			p.Place, p.Waiting = at.place, at.of
+			p.Description, p.RetryAfter = at.words(), line.AskIn(at.in)
 		}
 	case serviceforge.Errand: // its message names it
 		p.Description = s.Message
@@ -200,7 +198,7 @@ func (e *Engine) describeRunning(s *store.Summary, p *Progress) {
 		}
 	case serviceforge.Submitted:
 		told, known := e.lines.task(s.Pool, s.OperationID)
-		if p.RetryAfter = askIn(told.Left); known && e.leading.Load() == nil {
+		if p.RetryAfter = line.AskIn(told.Left); known && e.leading.Load() == nil {
 			at = e.progress.learn(s.ID, s.OperationID, told)
 		}
 		if at.stage != "" {
@@ -212,12 +210,12 @@ func (e *Engine) describeRunning(s *store.Summary, p *Progress) {
 
 // words tells where somebody waits, and for how long.
 func (s *standingInLine) words() string {
-	where := fmt.Sprintf("%s of %d in line", ordinal(s.place), s.of)
+	where := fmt.Sprintf("%s of %d in line", line.Ordinal(s.place), s.of)
 	switch {
 	case s.trouble:
 		return "Waiting until the infrastructure is well again: " + where
 	case s.in > 0:
-		where += ", " + about(s.in)
+		where += ", " + line.About(s.in)
 	}
 	return "Waiting for a worker of the director: " + where
 }

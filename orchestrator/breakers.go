@@ -18,7 +18,7 @@ func (l *leader) restoreBreakers(ctx context.Context) {
 	}
 	for pool, b := range known {
 		if p := l.pollers[pool]; p != nil {
-			p.breaker.restore(b)
+			p.breaker.Restore(b)
 			p.kept = b
 		}
 	}
@@ -43,7 +43,7 @@ func (l *leader) keepBreakers(ctx context.Context) {
 
 // keep stores the pool's breaker if it turned since it was stored.
 func (p *poller) keep(ctx context.Context) error {
-	known := p.breaker.state()
+	known := p.breaker.State()
 	if reflect.DeepEqual(known, p.kept) {
 		return nil
 	}
@@ -65,7 +65,7 @@ func (e *Engine) Breakers(ctx context.Context) (map[string]store.Breaker, error)
 	}
 	open := map[string]store.Breaker{}
 	for pool, p := range l.pollers {
-		if b := p.breaker.state(); b.Open() {
+		if b := p.breaker.State(); b.Open() {
 			open[pool] = b
 		}
 	}

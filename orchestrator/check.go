@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/orchestrator/work"
 	"github.com/serviceforge/serviceforge/releases"
 )
 
@@ -33,7 +34,7 @@ func (l *leader) answers(ctx context.Context, i *serviceforge.Instance) error {
 		if serviceforge.CodeOf(err) != serviceforge.Unavailable || ctx.Err() != nil {
 			return err
 		}
-		pause(ctx, answerPause)
+		work.Pause(ctx, answerPause)
 	}
 }
 

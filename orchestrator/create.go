@@ -8,6 +8,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
+	"github.com/serviceforge/serviceforge/orchestrator/verdict"
 	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/releases/deployed"
 )
@@ -46,7 +47,7 @@ func (l *leader) intendDeploy(ctx context.Context, i *serviceforge.Instance) (ne
 	if err != nil {
 		return goOn, err
 	}
-	if !p.admit(i, deploy) {
+	if !p.admit(i, serviceforge.VerbDeploy) {
 		return l.inLine(ctx, i)
 	}
 	if err := l.mayDeploy(ctx, p.director, i); err != nil {
@@ -72,7 +73,7 @@ func (l *leader) intendDeploy(ctx context.Context, i *serviceforge.Instance) (ne
 		i.State = serviceforge.Deploying
 	}
 	i.Operation.Intent = serviceforge.Intent{
-		ContextID: contextID(&i.Operation, deploy), Verb: deploy, Digest: digest(manifest), Term: l.term,
+		ContextID: contextID(&i.Operation, serviceforge.VerbDeploy), Verb: serviceforge.VerbDeploy, Digest: digest(manifest), Term: l.term,
 	}
 	if n, err := l.advance(ctx, i, serviceforge.Rendered); err != nil {
 		return n, err
@@ -138,11 +139,11 @@ func (l *leader) awaitDeploy(ctx context.Context, i *serviceforge.Instance) (nex
 	case task.Running():
 		return l.untilDue(i), nil
 	case task.State == director.TaskDone:
-		p.breaker.ended(i.ID, task.ID, well, "")
+		p.breaker.Ended(i.ID, task.ID, verdict.Well, "")
 		return l.advance(ctx, i, serviceforge.Deployed)
 	case task.State == director.TaskTimeout:
 		return l.recover(ctx, i, p.director, "the director gave the task up")
-	case lockTaken(task):
+	case verdict.LockTaken(task):
 		return l.again(ctx, i, task.Result) // a wait, not a failure
 	}
 	return l.taskFailed(ctx, i, p, task)
@@ -151,9 +152,9 @@ func (l *leader) awaitDeploy(ctx context.Context, i *serviceforge.Instance) (nex
 // taskFailed decides by what the director says whether another attempt makes sense.
 func (l *leader) taskFailed(ctx context.Context, i *serviceforge.Instance, p *poller, task director.Task) (next, error) {
 	cause := l.reason(ctx, p.director, i, task)
-	found := classify(cause)
-	p.breaker.ended(i.ID, task.ID, found.health, cause)
-	if found.retry == justWait {
+	found := verdict.Of(cause)
+	p.breaker.Ended(i.ID, task.ID, found.Health, cause)
+	if found.Retry == verdict.JustWait {
 		return l.again(ctx, i, cause)
 	}
 	if i.Operation.Kind == serviceforge.Update {
@@ -167,8 +168,8 @@ func (l *leader) taskFailed(ctx context.Context, i *serviceforge.Instance, p *po
 		return l.leave(ctx, i, cause)
 	}
 	i.Operation.Failures++
-	if found.retry == neverRetry || i.Operation.Failures >= maxCreateFailures {
-		return goOn, l.fail(ctx, i, "The deployment failed: "+found.message, cause)
+	if found.Retry == verdict.NeverRetry || i.Operation.Failures >= maxCreateFailures {
+		return goOn, l.fail(ctx, i, "The deployment failed: "+found.Message, cause)
 	}
 	return l.again(ctx, i, cause)
 }

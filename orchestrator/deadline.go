@@ -43,12 +43,12 @@ func (l *leader) timeLeft(i *serviceforge.Instance) time.Duration {
 	if !i.Operation.BegunAt.IsZero() {
 		begun = i.Operation.BegunAt
 	}
-	stalls := slices.Clone(l.gate.stalls())
+	stalls := slices.Clone(l.gate.Stalls())
 	if p := l.pollers[i.Pool]; p != nil {
-		stalls = append(stalls, p.breaker.stalls()...)
+		stalls = append(stalls, p.breaker.Stalls()...)
 		stalls = append(stalls, closures(l.Store.PoolMarks()[i.Pool], l.Now())...)
 	}
-	left := deadline - (l.Now().Sub(begun) - stalled(begun, stalls))
+	left := deadline - (l.Now().Sub(begun) - store.Stalled(begun, stalls))
 	if polled > 0 {
 		left = min(left, polled-l.Now().Sub(i.Operation.StartedAt))
 	}
@@ -95,19 +95,4 @@ func (l *leader) inLine(ctx context.Context, i *serviceforge.Instance) (next, er
 func (l *leader) patience(release, serviceID, planID string, started time.Time) (time.Duration, bool) {
 	_, polled := l.limits(&serviceforge.Instance{Release: release, ServiceID: serviceID, PlanID: planID})
 	return polled - l.Now().Sub(started), polled > 0
-}
-
-// stalled adds up the stalls since a time, where they overlap only once.
-func stalled(since time.Time, stalls []store.Stall) (sum time.Duration) {
-	slices.SortFunc(stalls, func(a, b store.Stall) int { return a.From.Compare(b.From) })
-	for _, s := range stalls {
-		if s.From.Before(since) {
-			s.From = since
-		}
-		if s.To.After(s.From) {
-			sum += s.To.Sub(s.From)
-			since = s.To
-		}
-	}
-	return sum
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
+	"github.com/serviceforge/serviceforge/orchestrator/verdict"
 	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/releases/deployed"
 )
@@ -78,7 +79,7 @@ func (l *leader) intendDelete(ctx context.Context, i *serviceforge.Instance) (ne
 	if err != nil {
 		return goOn, err
 	}
-	if !p.admit(i, destroy) {
+	if !p.admit(i, serviceforge.VerbDelete) {
 		return l.inLine(ctx, i)
 	}
 	whose, err := l.owner(ctx, p.director, i)
@@ -95,7 +96,7 @@ func (l *leader) intendDelete(ctx context.Context, i *serviceforge.Instance) (ne
 	if e, some, err := l.nextErrand(i); err == nil && some && len(i.Facts) > 0 {
 		return l.intendErrand(ctx, i, p, e)
 	}
-	i.Operation.Intent = serviceforge.Intent{ContextID: contextID(&i.Operation, destroy), Verb: destroy, Term: l.term}
+	i.Operation.Intent = serviceforge.Intent{ContextID: contextID(&i.Operation, serviceforge.VerbDelete), Verb: serviceforge.VerbDelete, Term: l.term}
 	if n, err := l.advance(ctx, i, serviceforge.Rendered); err != nil {
 		return n, err
 	}
@@ -134,7 +135,7 @@ func (l *leader) awaitDelete(ctx context.Context, i *serviceforge.Instance) (nex
 		cause = l.reason(ctx, p.director, i, task)
 	}
 	if l.overdue(i) {
-		return goOn, l.fail(ctx, i, "The deletion failed: "+classify(cause).message+"; delete it again", cause)
+		return goOn, l.fail(ctx, i, "The deletion failed: "+verdict.Of(cause).Message+"; delete it again", cause)
 	}
 	i.Operation.Attempt++
 	i.Operation.Step = serviceforge.Placed // look again whose it is: it may be gone
@@ -208,7 +209,7 @@ func (l *leader) owner(ctx context.Context, d director.Director, i *serviceforge
 	switch {
 	case found != nobody:
 		return found, nil
-	case i.Operation.Superseded.Verb == deploy: // a director may die when it has made the deployment and not yet the task
+	case i.Operation.Superseded.Verb == serviceforge.VerbDeploy: // a director may die when it has made the deployment and not yet the task
 		return ours, nil
 	}
 	return foreign, nil

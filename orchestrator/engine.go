@@ -8,8 +8,6 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
-	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +16,7 @@ import (
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/orchestrator/shelf"
+	"github.com/serviceforge/serviceforge/orchestrator/work"
 	"github.com/serviceforge/serviceforge/releases/spiff"
 	"github.com/serviceforge/serviceforge/store"
 	"github.com/serviceforge/serviceforge/users"
@@ -65,7 +64,7 @@ type Engine struct {
 	Options
 	progress *progressBoard
 	lines    toldBoard
-	gate     *gate
+	gate     *work.Gate
 	leading  atomic.Pointer[leader] // nil = another replica leads
 }
 
@@ -81,7 +80,7 @@ func New(o Options) *Engine {
 	case o.StrangerWait < 0:
 		o.StrangerWait = 0
 	}
-	return &Engine{Options: o, progress: newProgressBoard(o.Now), gate: newGate()}
+	return &Engine{Options: o, progress: newProgressBoard(o.Now), gate: work.NewGate()}
 }
 
 // Run leads whenever this replica may, until ctx ends. It returns when nothing
@@ -94,14 +93,14 @@ func (e *Engine) Run(ctx context.Context) {
 	beside.Go(func() { e.Store.Announce(ctx, e.Name) })
 	beside.Go(func() { e.hear(ctx) })
 	beside.Go(func() { e.reportLooks(ctx) })
-	beside.Go(func() { e.Store.FollowSwitch(ctx, e.gate.set) })
+	beside.Go(func() { e.Store.FollowSwitch(ctx, e.gate.Set) })
 	for ctx.Err() == nil {
 		term, err := e.Store.Lead(ctx, e.Name)
 		if err != nil {
 			if ctx.Err() == nil {
 				e.Log.Warn("cannot lead", "error", serviceforge.DetailOf(err))
 			}
-			pause(ctx, leadAgain)
+			work.Pause(ctx, leadAgain)
 			continue
 		}
 		e.Log.Info("leading", "term", term.Number)
@@ -120,157 +119,5 @@ func (e *Engine) announce(ctx context.Context) {
 			return
 		}
 		e.progress.tell()
-	}
-}
-
-// lead works until ctx ends or the term is lost.
-func (e *Engine) lead(ctx context.Context, term *store.Term) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	l := newLeader(e, term.Number)
-	l.restoreBreakers(ctx)
-	l.restoreTold(ctx)
-	e.leading.Store(l)
-	defer e.leading.Store(nil)
-	var all sync.WaitGroup
-	all.Go(func() {
-		select {
-		case <-term.Lost():
-			cancel()
-		case <-ctx.Done():
-		}
-	})
-	for _, p := range l.pollers {
-		all.Go(func() { p.run(ctx) })
-		all.Go(func() { p.tell(ctx) })
-		all.Go(func() { p.read(ctx) })
-	}
-	for _, group := range l.directorGroups() {
-		all.Go(func() { l.newSweeper(group).run(ctx) })
-	}
-	all.Go(func() { l.follow(ctx) })
-	all.Go(func() { l.look(ctx) })
-	all.Go(func() { l.hearLooks(ctx) })
-	all.Go(func() { l.keepBreakers(ctx) })
-	all.Go(func() { l.Store.KeepQuotas(ctx, l.term) })
-	all.Go(func() { l.watchPulse(ctx, func() { term.Resign(); cancel() }) })
-	for lane := range l.queue.lanes { // a director that hangs holds its own workers only
-		for range workers {
-			all.Go(func() { l.work(ctx, l.queue, lane, l.reconcile) })
-		}
-	}
-	all.Go(func() {
-		defer l.due.close()
-		l.Store.FollowDue(ctx, l.due.add)
-	})
-	for range binders {
-		all.Go(func() { l.work(ctx, l.due, "", l.tend) })
-	}
-	all.Wait()
-}
-
-// leader is one term of leadership: what it knows is rebuilt from the store.
-type leader struct {
-	*Engine
-	term     int64
-	since    time.Time
-	queue    *queue     // instances to be reconciled
-	due      *queue     // instances with bindings to look after
-	placing  sync.Mutex // held while a pool is chosen
-	promises *promises
-	pollers  map[string]*poller // by pool name
-	turned   chan struct{}      // holds one token when a breaker opened or closed
-	pulse    pulse
-}
-
-func newLeader(e *Engine, term int64) *leader {
-	l := &leader{
-		Engine: e, term: term, since: e.Now(), due: newQueue(oneLane), promises: newPromises(),
-		pollers: map[string]*poller{}, turned: make(chan struct{}, 1),
-	}
-	budgets := map[string]*budget{} // by pool
-	for _, group := range e.directorGroups() {
-		shared := newBudget()
-		for _, pool := range group {
-			budgets[pool] = shared
-		}
-	}
-	for _, p := range e.Pools.All() {
-		l.pollers[p.Name] = newPoller(l, p, e.Directors[p.Name], budgets[p.Name])
-	}
-	l.queue = newQueue(l.laneOf, slices.Collect(maps.Keys(l.pollers))...)
-	return l
-}
-
-// laneOf is the pool that an instance is in, or in whose line it stands.
-func (l *leader) laneOf(id string) string {
-	summary, _, _ := l.Store.Summary(id)
-	return cmp.Or(summary.Pool, l.promises.pool(id))
-}
-
-// follow turns changes of records into work. The feed begins with everything
-// there is, so nothing that was under way is forgotten.
-func (l *leader) follow(ctx context.Context) {
-	defer l.queue.close()
-	feed := l.Store.Feed()
-	defer feed.Close()
-	for {
-		ids, err := feed.Next(ctx)
-		if err != nil {
-			return
-		}
-		for _, id := range l.byAge(ids) {
-			summary, found, _ := l.Store.Summary(id)
-			if !found || !summary.Busy() || summary.Pool != "" || summary.Kind != serviceforge.Provision {
-				l.promises.make(id, "", "")
-			}
-			for _, p := range l.pollers {
-				p.observe(id, summary, found)
-			}
-			if found && summary.Busy() && !l.lineUp(&summary) {
-				l.queue.add(id)
-			}
-		}
-	}
-}
-
-// byAge sorts instances by the acceptance of their operations: so they get into
-// the lines of a new leader.
-func (l *leader) byAge(ids []string) []string {
-	operations := make(map[string]string, len(ids))
-	for _, id := range ids {
-		summary, _, _ := l.Store.Summary(id)
-		operations[id] = summary.OperationID
-	}
-	slices.SortFunc(ids, func(a, b string) int { return cmp.Compare(operations[a], operations[b]) })
-	return ids
-}
-
-// work does what a lane of a queue asks for. do says when to look again; 0 = when the
-// queue is told.
-func (l *leader) work(ctx context.Context, q *queue, lane string, do func(context.Context, string) (time.Duration, error)) {
-	for {
-		id, ok := q.next(lane)
-		if !ok {
-			return
-		}
-		l.pulse.begin(l.Now())
-		again, err := do(ctx, id)
-		l.pulse.end(l.Now(), err != nil)
-		if err != nil && ctx.Err() == nil {
-			l.Log.Error("an instance cannot be moved on; trying again", "instance", id, "error", serviceforge.DetailOf(err))
-			again = leadAgain
-		}
-		q.done(id, again)
-	}
-}
-
-// pause waits, or returns early when ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
 	}
 }

@@ -1,15 +1,13 @@
 package orchestrator
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
+	"github.com/serviceforge/serviceforge/orchestrator/verdict"
 	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/releases/deployed"
 )
@@ -47,7 +45,7 @@ func (l *leader) nextOrReady(ctx context.Context, i *serviceforge.Instance) (nex
 		}
 		return l.ready(ctx, i, &served)
 	}
-	if !p.admit(i, errand) {
+	if !p.admit(i, serviceforge.VerbErrand) {
 		return l.inLine(ctx, i)
 	}
 	return l.intendErrand(ctx, i, p, e)
@@ -57,7 +55,7 @@ func (l *leader) nextOrReady(ctx context.Context, i *serviceforge.Instance) (nex
 func (l *leader) intendErrand(ctx context.Context, i *serviceforge.Instance, p *poller, e releases.Errand) (next, error) {
 	o := &i.Operation
 	o.Attempt++
-	o.Intent = serviceforge.Intent{ContextID: contextID(o, errand), Verb: errand, Term: l.term}
+	o.Intent = serviceforge.Intent{ContextID: contextID(o, serviceforge.VerbErrand), Verb: serviceforge.VerbErrand, Term: l.term}
 	o.Message = "Running the errand " + e.Name
 	if n, err := l.advance(ctx, i, serviceforge.Errand); err != nil {
 		return n, err
@@ -163,7 +161,7 @@ func (l *leader) awaitErrand(ctx context.Context, i *serviceforge.Instance, p *p
 		return l.until(i, closest), nil
 	case task.Running():
 		return l.until(i, closest), nil
-	case lockTaken(task):
+	case verdict.LockTaken(task):
 		return l.errandAnew(ctx, i, task.Result)
 	case task.State != director.TaskDone && left <= 0:
 		return l.errandFailed(ctx, i, e, "it did not end within "+limit, l.reason(ctx, p.director, i, task))
@@ -174,7 +172,7 @@ func (l *leader) awaitErrand(ctx context.Context, i *serviceforge.Instance, p *p
 	if err != nil {
 		return goOn, err
 	}
-	if short, long := failedRuns([]byte(hide(i, string(output)))); short != "" { // hidden before anything is cut
+	if short, long := verdict.FailedRuns([]byte(verdict.Redact(i, string(output)))); short != "" { // hidden before anything is cut
 		return l.errandFailed(ctx, i, e, short, long)
 	}
 	l.Log.Info("an errand succeeded", "instance", i.ID, "operation", i.Operation.ID, "errand", e.Name, "task", task.ID)
@@ -183,53 +181,6 @@ func (l *leader) awaitErrand(ctx context.Context, i *serviceforge.Instance, p *p
 	i.Operation.Errands.Done++
 	i.Operation.Errands.Failures = 0
 	return l.toNextErrand(ctx, i, told)
-}
-
-// errandRun is a line of the result output of an errand's task (WIRE.md 214).
-type errandRun struct {
-	Instance struct {
-		Group string `json:"group"`
-		ID    string `json:"id"`
-	} `json:"instance"`
-	ExitCode int    `json:"exit_code"`
-	Stdout   string `json:"stdout"`
-	Stderr   string `json:"stderr"`
-}
-
-// failedRuns tells which runs of an errand failed, for users and for operators;
-// "" = all of them succeeded. A task that is done says nothing of that: each of
-// its results does.
-func failedRuns(output []byte) (short, long string) {
-	var codes, words []string
-	runs := 0
-	for line := range bytes.Lines(output) {
-		var run errandRun
-		if json.Unmarshal(line, &run) != nil {
-			return "its result cannot be read", string(line)
-		}
-		if runs++; run.ExitCode == 0 {
-			continue
-		}
-		codes = append(codes, fmt.Sprintf("exit code %d on %s", run.ExitCode, run.Instance.Group))
-		words = append(words, fmt.Sprintf("exit code %d on %s/%s: %s", run.ExitCode, run.Instance.Group, run.Instance.ID, lastOf(run.Stderr, run.Stdout)))
-	}
-	if runs == 0 {
-		return "it ran on no instance", "the task has no result"
-	}
-	return strings.Join(slices.Compact(codes), ", "), strings.Join(words, "\n")
-}
-
-// lastOf is the end of what a script said, of its errors first.
-func lastOf(stderr, stdout string) string {
-	said := strings.TrimSpace(stderr)
-	if said == "" {
-		said = strings.TrimSpace(stdout)
-	}
-	const most = 512
-	if len(said) > most {
-		said = "…" + strings.ToValidUTF8(said[len(said)-most:], "")
-	}
-	return said
 }
 
 // errandFailed runs the errand again, if it may, else it goes on or ends the

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/orchestrator/verdict"
 	"github.com/serviceforge/serviceforge/store"
 )
 
@@ -42,8 +43,8 @@ func (e *Engine) Explain(ctx context.Context, c Caller, instanceID string) (Expl
 	o := &x.Instance.Operation
 	o.Cause = cmp.Or(o.Cause, o.Errands.Warning)
 	if o.Cause != "" {
-		found := classify(o.Cause)
-		x.Class, x.Advice = found.class, found.advice
+		found := verdict.Of(o.Cause)
+		x.Class, x.Advice = found.Class, found.Advice
 		if o.Kind == serviceforge.Update {
 			x.Advice = strings.ReplaceAll(x.Advice, "`serviceforge repair`", updateAgain)
 		}
@@ -65,7 +66,7 @@ func (e *Engine) Explain(ctx context.Context, c Caller, instanceID string) (Expl
 		}
 		if b, ok := open[e.lineOf(&i)]; ok {
 			x.Breaker = &b
-			x.Advice = classify(b.Cause).advice
+			x.Advice = verdict.Of(b.Cause).Advice
 		}
 		e.waitsFor(&i, &x)
 	case o.State == serviceforge.Failed && x.Advice == "" && o.Kind == serviceforge.Update:

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/orchestrator/work"
 	"github.com/serviceforge/serviceforge/store"
 )
 
@@ -110,7 +111,7 @@ func (e *Engine) reportLooks(ctx context.Context) {
 			}
 			before, at = looked, e.Now()
 		}
-		pause(ctx, tellEvery)
+		work.Pause(ctx, tellEvery)
 	}
 }
 

@@ -260,7 +260,7 @@ func (s *search) remove(ctx context.Context, seen sight) (task int, err error) {
 	}
 	contextID := s.NewID() + ".orphan.0"
 	if seen.Group == Orphan { // as one of its instance's: who looks later knows that this deletion was ours
-		contextID = s.byID[seen.Instance].OperationID + "." + destroy + "." + s.NewID()
+		contextID = s.byID[seen.Instance].OperationID + "." + serviceforge.VerbDelete + "." + s.NewID()
 	}
 	if task, err = s.director.Delete(ctx, name, contextID); err != nil {
 		return 0, err

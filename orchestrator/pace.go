@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/serviceforge/serviceforge/orchestrator/work"
 	"golang.org/x/time/rate"
 )
 
@@ -41,7 +42,7 @@ func (p *pace) wait(ctx context.Context) error {
 		if delay == 0 {
 			return nil
 		}
-		pause(ctx, delay)
+		work.Pause(ctx, delay)
 	}
 	return ctx.Err()
 }

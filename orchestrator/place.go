@@ -24,7 +24,7 @@ func (l *leader) candidates(w pools.Wish, marks map[string]store.PoolMark) ([]po
 		u := l.use(pool, w.Plan.ID, marks)
 		instances, ofPlan := l.promises.use(pool, w.Plan.ID)
 		u.Instances, u.OfPlan = u.Instances+instances, u.OfPlan+ofPlan
-		known := l.pollers[pool].breaker.state()
+		known := l.pollers[pool].breaker.State()
 		u.Open = known.Open()
 		return u
 	})
@@ -102,7 +102,7 @@ func (l *leader) place(ctx context.Context, i *serviceforge.Instance) (next, err
 		p.await(ticketOf(&s)) // and so here: this worker is not that pool's
 		return l.inLine(ctx, i)
 	}
-	if !p.admit(i, deploy) {
+	if !p.admit(i, serviceforge.VerbDeploy) {
 		return l.inLine(ctx, i)
 	}
 	l.choose(i, &p.pool)
@@ -169,7 +169,7 @@ func (l *leader) lineUp(s *store.Summary) bool {
 	}
 	p.await(ticketOf(s))
 	if left, limited := l.patience(s.Release, s.ServiceID, s.PlanID, s.StartedAt); limited {
-		l.queue.after(s.ID, max(left, closest))
+		l.queue.After(s.ID, max(left, closest))
 	}
 	return true
 }
@@ -184,7 +184,7 @@ func (l *leader) promise(instance, plan string, fit []pools.Pool) (*poller, erro
 	}
 	before := l.promises.pool(instance)
 	if l.pollers[before] != nil && before != best.pool.Name {
-		healthy := l.pollers[before].breaker.state()
+		healthy := l.pollers[before].breaker.State()
 		if !healthy.Open() && slices.ContainsFunc(fit, func(p pools.Pool) bool { return p.Name == before }) {
 			return l.pollers[before], nil
 		}

@@ -7,7 +7,10 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
+	"github.com/serviceforge/serviceforge/orchestrator/breaker"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
+	"github.com/serviceforge/serviceforge/orchestrator/line"
+	"github.com/serviceforge/serviceforge/orchestrator/work"
 	"github.com/serviceforge/serviceforge/store"
 )
 
@@ -23,7 +26,7 @@ type poller struct {
 	leader   *leader
 	pool     pools.Pool
 	director director.Director
-	breaker  *breaker
+	breaker  *breaker.Breaker
 	kept     store.Breaker // what of it is stored; of keepBreakers only
 	budget   *budget       // of the director's, shared by its pools
 	wake     chan struct{} // holds one token when something is expected
@@ -33,8 +36,8 @@ type poller struct {
 
 	mu       sync.Mutex
 	inFlight map[string]flight     // by instance: who holds one of the pool's slots
-	line     *line                 // instances that wait for a slot
-	took     durations             // of tasks
+	line     *line.Line            // instances that wait for a slot
+	took     line.Durations        // of tasks
 	expected map[int]string        // unfinished task -> instance
 	due      map[string]time.Time  // instance -> when the time of its operation is over
 	live     map[int]director.Task // what the last list said of them
@@ -51,11 +54,11 @@ type outcome struct {
 func newPoller(l *leader, pool pools.Pool, d director.Director, b *budget) *poller {
 	p := &poller{
 		leader: l, pool: pool, budget: b, wake: make(chan struct{}, 1), news: make(chan struct{}, 1), looks: make(chan look),
-		inFlight: map[string]flight{}, line: newLine(), took: durations{}, expected: map[int]string{}, due: map[string]time.Time{}, live: map[int]director.Task{}, results: map[int]outcome{},
+		inFlight: map[string]flight{}, line: line.New(), took: line.Durations{}, expected: map[int]string{}, due: map[string]time.Time{}, live: map[int]director.Task{}, results: map[int]outcome{},
 	}
-	p.breaker = newBreaker(l.Now, p.turned)
+	p.breaker = breaker.New(l.Now, p.turned)
 	if d != nil {
-		p.director = &heard{d, p.breaker}
+		p.director = p.breaker.Hear(d)
 	}
 	return p
 }
@@ -123,7 +126,7 @@ func (p *poller) run(ctx context.Context) {
 	trouble := time.Duration(0)
 	for {
 		expected := p.waitForWork(ctx)
-		if ctx.Err() != nil || p.leader.gate.wait(ctx) != nil || p.budget.pace.wait(ctx) != nil {
+		if ctx.Err() != nil || p.leader.gate.Wait(ctx) != nil || p.budget.pace.wait(ctx) != nil {
 			return
 		}
 		err := p.poll(ctx, expected)
@@ -136,7 +139,7 @@ func (p *poller) run(ctx context.Context) {
 		}
 		trouble = min(max(2*trouble, time.Second), sulk)
 		p.leader.Log.Warn("a director does not answer", "pool", p.pool.Name, "again_in", trouble, "error", serviceforge.DetailOf(err))
-		pause(ctx, trouble)
+		work.Pause(ctx, trouble)
 	}
 }
 
@@ -145,7 +148,7 @@ func (p *poller) run(ctx context.Context) {
 func (p *poller) waitForWork(ctx context.Context) []int {
 	for {
 		p.mu.Lock()
-		due, some := p.breaker.tryIn()
+		due, some := p.breaker.TryIn()
 		if some && due == 0 {
 			p.wakeLine()
 		}
@@ -154,7 +157,7 @@ func (p *poller) waitForWork(ctx context.Context) []int {
 			tasks = append(tasks, task)
 		}
 		p.mu.Unlock()
-		if known := p.breaker.state(); len(tasks) > 0 || known.Away {
+		if known := p.breaker.State(); len(tasks) > 0 || known.Away {
 			return tasks
 		}
 		p.rest(ctx, due)
@@ -234,7 +237,7 @@ func (p *poller) heard(id int, task director.Task) {
 	at, limited := p.due[instance]
 	over := limited && !p.leader.Now().Before(at)
 	if before := p.live[id]; over || before.ContextID != task.ContextID || before.State != task.State {
-		p.leader.queue.add(instance)
+		p.leader.queue.Add(instance)
 	}
 }
 
@@ -303,5 +306,5 @@ func (p *poller) ended(id int, task director.Task, err error) {
 	delete(p.expected, id)
 	delete(p.live, id)
 	p.results[id] = outcome{instance: instance, task: task, err: err}
-	p.leader.queue.add(instance)
+	p.leader.queue.Add(instance)
 }

@@ -146,8 +146,7 @@ func (e *Engine) SetPoolState(ctx context.Context, c Caller, pool, state, reason
 	}
 	e.Log.Info("the state of a pool is set", "pool", pool, "state", state, "reason", reason, "actor", c.Actor)
 	now := e.Now().UTC()
-	mark := store.PoolMark{State: state, Reason: reason, Actor: c.Actor, At: now, Stalls: closures(e.Store.PoolMarks()[pool], now)}
-	mark.Stalls = mark.Stalls[max(0, len(mark.Stalls)-stallsKept):]
+	mark := store.PoolMark{State: state, Reason: reason, Actor: c.Actor, At: now, Stalls: store.Remember(closures(e.Store.PoolMarks()[pool], now))}
 	if wanted == pools.Active && p.State == pools.Active {
 		mark = store.PoolMark{At: now, Stalls: mark.Stalls}
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/serviceforge/serviceforge/orchestrator/work"
 	"github.com/serviceforge/serviceforge/store"
 )
 
@@ -218,7 +219,7 @@ func (l *leader) look(ctx context.Context) {
 				continue
 			}
 		}
-		if l.gate.wait(ctx) != nil {
+		if l.gate.Wait(ctx) != nil {
 			return
 		}
 		for _, id := range ids {
@@ -232,7 +233,7 @@ func (l *leader) look(ctx context.Context) {
 			default: // its budget is used up, or its director is slow
 			}
 		}
-		pause(ctx, lookEvery)
+		work.Pause(ctx, lookEvery)
 		if ctx.Err() != nil {
 			return
 		}

@@ -37,7 +37,7 @@ func backoff(repeats int) time.Duration { return min(backoffFirst<<min(repeats, 
 func (l *leader) reconcile(ctx context.Context, id string) (time.Duration, error) {
 	i, err := l.Store.Instance(ctx, id)
 	for err == nil && i.Busy() {
-		if err := l.gate.wait(ctx); err != nil {
+		if err := l.gate.Wait(ctx); err != nil {
 			return 0, err
 		}
 		if early := i.Operation.NotBefore.Sub(l.Now()); early > 0 {
@@ -87,7 +87,7 @@ func (l *leader) put(ctx context.Context, i *serviceforge.Instance, told ...serv
 	i.UpdatedAt = l.Now().UTC()
 	err := l.Store.PutInstance(ctx, i, l.term, told...)
 	if err == nil {
-		l.pulse.beat(l.Now())
+		l.pulse.Beat(l.Now())
 	}
 	return err
 }

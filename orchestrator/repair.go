@@ -31,7 +31,7 @@ func (e *Engine) Repair(ctx context.Context, c Caller, instanceID string) (Accep
 // anew makes the operation that an instance in its present state needs.
 func (e *Engine) anew(i *serviceforge.Instance, c Caller) error {
 	before := i.Operation
-	if before.Intent.Verb == reset && i.State != serviceforge.Destroying {
+	if before.Intent.Verb == serviceforge.VerbReset && i.State != serviceforge.Destroying {
 		return e.begin(i, c)
 	}
 	switch i.State {

@@ -6,9 +6,6 @@ import (
 	"github.com/serviceforge/serviceforge"
 )
 
-// reset is the verb of an intent to delete a deployment that is then made anew.
-const reset = "reset"
-
 // Reset gives an instance new secrets: its deployment is deleted, with all
 // data, and made anew from the same plan. Parameters are kept unless the key
 // that closed them is lost; then the plan's defaults are taken. Bindings made
@@ -42,7 +39,7 @@ func (e *Engine) begin(i *serviceforge.Instance, c Caller) error {
 	if i.Pool != "" {
 		i.State = serviceforge.Deploying
 		i.Operation.Step = serviceforge.Leaving
-		i.Operation.Intent = serviceforge.Intent{ContextID: contextID(&i.Operation, reset), Verb: reset}
+		i.Operation.Intent = serviceforge.Intent{ContextID: contextID(&i.Operation, serviceforge.VerbReset), Verb: serviceforge.VerbReset}
 	}
 	i.Operations = append(i.Operations, i.Operation.ID)
 	i.UpdatedAt = e.Now().UTC()

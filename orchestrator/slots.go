@@ -2,14 +2,8 @@ package orchestrator
 
 import (
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/orchestrator/line"
 	"github.com/serviceforge/serviceforge/store"
-)
-
-// The verbs of intents.
-const (
-	deploy  = "deploy"
-	destroy = "delete"
-	errand  = "errand"
 )
 
 // admit gives an instance one of the pool's slots for a verb, or a place in the
@@ -17,31 +11,34 @@ const (
 // how things are.
 func (p *poller) admit(i *serviceforge.Instance, verb string) bool {
 	defer p.changed()
-	t := ticket{
-		instance: i.ID, organization: i.OrganizationGUID, plan: i.PlanID, verb: verb,
-		upkeep: isUpkeep(i.Operation.Kind), since: i.Operation.ID,
+	t := line.Ticket{
+		Instance: i.ID, Organization: i.OrganizationGUID, Plan: i.PlanID, Verb: verb,
+		Upkeep: isUpkeep(i.Operation.Kind), Since: i.Operation.ID,
 	}
-	blocked := p.breaker.blocks(verb)
+	blocked := p.breaker.Blocks(verb)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, has := p.inFlight[i.ID]; has {
-		if !blocked || p.breaker.try(i.ID) {
+		if !blocked || p.breaker.Try(i.ID) {
 			p.begin(i, verb)
 			return true
 		}
 		delete(p.inFlight, i.ID)
-		p.line.back(t)
+		p.line.Back(t)
 		return false
 	}
-	p.line.add(t)
+	p.line.Add(t)
 	free := p.free()
-	if free <= 0 || (blocked && !p.breaker.try(i.ID)) || (!blocked && !p.line.among(i.ID, free, p.blocked())) {
+	if free <= 0 || (blocked && !p.breaker.Try(i.ID)) || (!blocked && !p.line.Among(i.ID, free, p.blocked())) {
 		return false
 	}
 	p.begin(i, verb)
-	p.line.take(i.ID)
+	p.line.Take(i.ID)
 	return true
 }
+
+// isUpkeep says whether an operation of the kind is maintenance.
+func isUpkeep(k serviceforge.Kind) bool { return k == serviceforge.Repair }
 
 // begin gives the instance a slot. The first one begins its deadline, which is
 // stored with what it is used for. p.mu is held.
@@ -54,26 +51,26 @@ func (p *poller) begin(i *serviceforge.Instance, verb string) {
 }
 
 // ticketOf makes the ticket that admit would make of the record.
-func ticketOf(s *store.Summary) ticket {
-	t := ticket{instance: s.ID, organization: s.Organization, plan: s.PlanID, verb: deploy, upkeep: isUpkeep(s.Kind), since: s.OperationID}
+func ticketOf(s *store.Summary) line.Ticket {
+	t := line.Ticket{Instance: s.ID, Organization: s.Organization, Plan: s.PlanID, Verb: serviceforge.VerbDeploy, Upkeep: isUpkeep(s.Kind), Since: s.OperationID}
 	switch {
 	case s.Step == serviceforge.Checked || s.Step == serviceforge.Errand:
-		t.verb = errand
+		t.Verb = serviceforge.VerbErrand
 	case s.Kind == serviceforge.Deprovision:
-		t.verb = destroy
+		t.Verb = serviceforge.VerbDelete
 	}
 	return t
 }
 
 // await has an instance stand in the line; it is looked at when it is its turn.
-func (p *poller) await(t ticket) {
+func (p *poller) await(t line.Ticket) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, has := p.inFlight[t.instance]; has {
-		p.leader.queue.add(t.instance)
+	if _, has := p.inFlight[t.Instance]; has {
+		p.leader.queue.Add(t.Instance)
 		return
 	}
-	p.line.add(t)
+	p.line.Add(t)
 	p.wakeLine()
 	p.changed()
 }
@@ -82,7 +79,7 @@ func (p *poller) await(t ticket) {
 func (p *poller) free() int { return p.pool.MaxInFlight - len(p.inFlight) }
 
 func (p *poller) blocked() map[string]bool {
-	return map[string]bool{deploy: p.breaker.blocks(deploy), destroy: p.breaker.blocks(destroy), errand: p.breaker.blocks(errand)}
+	return map[string]bool{serviceforge.VerbDeploy: p.breaker.Blocks(serviceforge.VerbDeploy), serviceforge.VerbDelete: p.breaker.Blocks(serviceforge.VerbDelete), serviceforge.VerbErrand: p.breaker.Blocks(serviceforge.VerbErrand)}
 }
 
 // observe learns from a record that changed: who holds a slot, who is done.
@@ -97,7 +94,7 @@ func (p *poller) observe(id string, s store.Summary, found bool) {
 	case !s.Busy():
 		p.release(id, true)
 	case elsewhere:
-		if _, left := p.inFlight[id]; left || p.line.has(id) {
+		if _, left := p.inFlight[id]; left || p.line.Has(id) {
 			p.release(id, true)
 		}
 	case s.Step == serviceforge.Deployed && s.Revision < p.inFlight[id].revision: // it has an errand under way since
@@ -106,11 +103,11 @@ func (p *poller) observe(id string, s store.Summary, found bool) {
 		p.release(id, false)
 	case s.AtDirector():
 		if _, known := p.inFlight[id]; !known {
-			p.inFlight[id] = flight{plan: s.PlanID, verb: ticketOf(&s).verb, since: p.leader.Now()}
+			p.inFlight[id] = flight{plan: s.PlanID, verb: ticketOf(&s).Verb, since: p.leader.Now()}
 		}
-		p.line.leave(id)
+		p.line.Leave(id)
 	case s.Step == serviceforge.Accepted && s.Pool != "": // it has something to end first
-		p.line.leave(id)
+		p.line.Leave(id)
 	}
 }
 
@@ -127,9 +124,9 @@ func (p *poller) release(id string, over bool) {
 	p.changed()
 	delete(p.inFlight, id)
 	if over {
-		p.line.leave(id)
+		p.line.Leave(id)
 		delete(p.due, id)
-		p.breaker.over(id)
+		p.breaker.Over(id)
 		for task, owner := range p.expected {
 			if owner == id {
 				delete(p.expected, task)
@@ -153,18 +150,18 @@ func (p *poller) wakeLine() {
 	if free <= 0 {
 		return
 	}
-	if after, some := p.breaker.tryIn(); some && after == 0 {
-		for t := range p.line.turns(map[string]bool{destroy: true, errand: true}) {
-			p.leader.queue.add(t.instance)
+	if after, some := p.breaker.TryIn(); some && after == 0 {
+		for t := range p.line.Turns(map[string]bool{serviceforge.VerbDelete: true, serviceforge.VerbErrand: true}) {
+			p.leader.queue.Add(t.Instance)
 			free--
 			break
 		}
 	}
-	for t := range p.line.turns(p.blocked()) {
+	for t := range p.line.Turns(p.blocked()) {
 		if free--; free < 0 {
 			return
 		}
-		p.leader.queue.add(t.instance)
+		p.leader.queue.Add(t.Instance)
 	}
 }
 
@@ -173,9 +170,9 @@ func (p *poller) wakeLine() {
 func (p *poller) turned() {
 	p.mu.Lock()
 	p.wakeLine()
-	for t := range p.line.turns(nil) {
-		if p.leader.promises.pool(t.instance) == p.pool.Name {
-			p.leader.queue.add(t.instance)
+	for t := range p.line.Turns(nil) {
+		if p.leader.promises.pool(t.Instance) == p.pool.Name {
+			p.leader.queue.Add(t.Instance)
 		}
 	}
 	p.mu.Unlock()
@@ -187,6 +184,6 @@ func (p *poller) turned() {
 	case p.leader.turned <- struct{}{}:
 	default:
 	}
-	known := p.breaker.state()
+	known := p.breaker.State()
 	p.leader.Log.Warn("a breaker turned", "pool", p.pool.Name, "open", known.Open(), "cause", known.Cause)
 }

@@ -6,19 +6,17 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
+	"github.com/serviceforge/serviceforge/orchestrator/verdict"
 )
 
 // maxSpills is how often a create may leave a pool for another one (DESIGN §4).
 const maxSpills = 2
 
-// noRoom are the classes of failures that another pool need not have.
-var noRoom = []string{"no_capacity", "quota", "ips_exhausted"}
-
 // maySpill says whether a create whose task failed may go to another pool: for
 // want of room, before any VM ran, at most twice, and where the plan allows
 // another pool that can take it now. A request that names its pool stays there.
-func (l *leader) maySpill(ctx context.Context, i *serviceforge.Instance, d director.Director, why verdict) (bool, error) {
-	if !slices.Contains(noRoom, why.class) || len(i.Operation.Tried) >= maxSpills {
+func (l *leader) maySpill(ctx context.Context, i *serviceforge.Instance, d director.Director, why verdict.Verdict) (bool, error) {
+	if !why.NoRoom() || len(i.Operation.Tried) >= maxSpills {
 		return false, nil
 	}
 	plan, err := l.plan(i)
@@ -47,7 +45,7 @@ func (l *leader) leave(ctx context.Context, i *serviceforge.Instance, cause stri
 	o := &i.Operation
 	o.Attempt++
 	o.Step, o.Repeats, o.Cause = serviceforge.Leaving, 0, serviceforge.Cut("pool "+i.Pool+": "+cause)
-	o.Intent = serviceforge.Intent{ContextID: contextID(o, "leave"), Verb: "delete", Term: l.term}
+	o.Intent = serviceforge.Intent{ContextID: contextID(o, "leave"), Verb: serviceforge.VerbDelete, Term: l.term}
 	return goOn, l.put(ctx, i)
 }
 
@@ -115,7 +113,7 @@ func (l *leader) postLeave(ctx context.Context, i *serviceforge.Instance, p *pol
 // elsewhere begins anew, in any pool but those that had no room. The write gives
 // the claim back.
 func (l *leader) elsewhere(ctx context.Context, i *serviceforge.Instance) (next, error) {
-	if i.Operation.Intent.Verb != reset { // that pool had room
+	if i.Operation.Intent.Verb != serviceforge.VerbReset { // that pool had room
 		i.Operation.Tried = append(i.Operation.Tried, i.Pool)
 	}
 	i.Operation.Attempt++

@@ -2,13 +2,12 @@ package orchestrator
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
+	"github.com/serviceforge/serviceforge/orchestrator/verdict"
 )
 
 // contextID names one attempt of one step; the director keeps it with the task
@@ -66,7 +65,7 @@ func (l *leader) submit(ctx context.Context, i *serviceforge.Instance) (next, er
 	case wait > 0:
 		return later(wait), nil
 	}
-	if i.Operation.Intent.Verb == destroy {
+	if i.Operation.Intent.Verb == serviceforge.VerbDelete {
 		return l.postDelete(ctx, i, p)
 	}
 	manifest, err := l.render(ctx, i)
@@ -100,12 +99,6 @@ func (l *leader) find(ctx context.Context, d director.Director, intent *servicef
 	return 0, false, wait, nil
 }
 
-// lockTaken says that a task failed only because another one worked on the
-// same deployment (WIRE.md 401).
-func lockTaken(t director.Task) bool {
-	return t.State == director.TaskError && strings.HasPrefix(t.Result, "Failed to acquire lock")
-}
-
 // reason returns the whole reason of a failed task, for the operator: the
 // result is cut at 128 characters, the last event is not (WIRE.md 310). Secrets
 // of the instance are not in it.
@@ -113,25 +106,9 @@ func (l *leader) reason(ctx context.Context, d director.Director, i *serviceforg
 	if t.ID == 0 {
 		return "the task is not known any more"
 	}
-	return hide(i, l.lastWords(ctx, d, t))
-}
-
-func (l *leader) lastWords(ctx context.Context, d director.Director, t director.Task) string {
-	short := fmt.Sprintf("task %d: %s: %s", t.ID, t.State, t.Result)
 	events, err := d.Events(ctx, t.ID, 0)
 	if err != nil {
-		return short
+		events = nil // its result is better than nothing
 	}
-	for line := range strings.Lines(string(events)) {
-		var event struct {
-			Error struct {
-				Code    int    `json:"code"`
-				Message string `json:"message"`
-			} `json:"error"`
-		}
-		if json.Unmarshal([]byte(line), &event) == nil && event.Error.Message != "" {
-			return fmt.Sprintf("task %d: %s (%d)", t.ID, event.Error.Message, event.Error.Code)
-		}
-	}
-	return short
+	return verdict.Redact(i, verdict.LastWords(t, events))
 }

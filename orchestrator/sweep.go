@@ -10,6 +10,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
+	"github.com/serviceforge/serviceforge/orchestrator/work"
 	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/store"
 )
@@ -66,7 +67,7 @@ func (s *sweeper) run(ctx context.Context) {
 			s.keep(ctx)
 		}
 		if err != nil {
-			pause(ctx, s.Sweep)
+			work.Pause(ctx, s.Sweep)
 		}
 	}
 }
@@ -126,12 +127,12 @@ func (s *sweeper) round(ctx context.Context) error {
 
 // ask waits for its turn and asks the director one thing.
 func (s *sweeper) ask(ctx context.Context, gap time.Duration, do func(context.Context) error) error {
-	pause(ctx, gap)
-	if err := s.gate.wait(ctx); err != nil {
+	work.Pause(ctx, gap)
+	if err := s.gate.Wait(ctx); err != nil {
 		return err
 	}
 	for _, pool := range s.pools {
-		if b := s.pollers[pool].breaker.state(); b.Open() {
+		if b := s.pollers[pool].breaker.State(); b.Open() {
 			return serviceforge.Errorf(serviceforge.Unavailable, "the breaker of pool %s is open: %s", pool, b.Cause)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/orchestrator/line"
+	"github.com/serviceforge/serviceforge/orchestrator/work"
 	"github.com/serviceforge/serviceforge/store"
 )
 
@@ -31,14 +33,14 @@ type flight struct {
 
 // left is about how long a slot will be held; false = not known. p.mu is held.
 func (p *poller) left(f flight) (time.Duration, bool) {
-	took, known := p.took.of(f.verb, f.plan)
+	took, known := p.took.Of(f.verb, f.plan)
 	return max(0, took-p.leader.Now().Sub(f.since)), known
 }
 
 // learn notes how long a task took that succeeded. p.mu is held.
 func (p *poller) learn(id string) {
 	if f := p.inFlight[id]; f.whole {
-		p.took.learn(f.verb, f.plan, p.leader.Now().Sub(f.since).Round(time.Millisecond))
+		p.took.Learn(f.verb, f.plan, p.leader.Now().Sub(f.since).Round(time.Millisecond))
 	}
 }
 
@@ -47,7 +49,7 @@ func (p *poller) learn(id string) {
 func (p *poller) ran(id string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.inFlight[id].verb == errand { // before a delete it has the slot of that
+	if p.inFlight[id].verb == serviceforge.VerbErrand { // before a delete it has the slot of that
 		p.learn(id)
 	}
 }
@@ -81,7 +83,7 @@ func (p *poller) changed() {
 func (p *poller) tell(ctx context.Context) {
 	before := p.restored
 	for ctx.Err() == nil {
-		if p.leader.gate.wait(ctx) != nil {
+		if p.leader.gate.Wait(ctx) != nil {
 			return
 		}
 		now := p.told()
@@ -101,7 +103,7 @@ func (p *poller) tell(ctx context.Context) {
 			}
 			continue
 		}
-		pause(ctx, wait)
+		work.Pause(ctx, wait)
 	}
 }
 
@@ -110,18 +112,18 @@ func (p *poller) told() store.Told {
 	tasks := p.lookedAt()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	breaker := p.breaker.state()
-	t := store.Told{Waiting: p.line.len(), Trouble: breaker.Open()}
+	breaker := p.breaker.State()
+	t := store.Told{Waiting: p.line.Len(), Trouble: breaker.Open()}
 	for kind, took := range p.took {
 		if t.Took == nil {
 			t.Took = map[string]time.Duration{}
 		}
-		t.Took[kind] = rough(took)
+		t.Took[kind] = line.Rough(took)
 	}
 	for id, task := range tasks {
 		f := p.inFlight[id]
 		if left, known := p.left(f); known && f.plan != "" {
-			task.Left = rough(left)
+			task.Left = line.Rough(left)
 		}
 		if t.Tasks == nil {
 			t.Tasks = map[string]store.ToldTask{}
@@ -143,16 +145,16 @@ func (p *poller) foretell(t *store.Told) {
 		known = known && ok
 		left = append(left, l)
 	}
-	slots := newSlotTimes(max(1, p.pool.MaxInFlight), left)
+	slots := line.NewSlotTimes(max(1, p.pool.MaxInFlight), left)
 	last := time.Duration(-1)
-	for waiting := range p.line.turns(nil) {
-		if t.Queue(waiting.since); len(t.Line)/8 >= toldPlaces {
+	for waiting := range p.line.Turns(nil) {
+		if t.Queue(waiting.Since); len(t.Line)/8 >= toldPlaces {
 			return
 		}
 		var in, took time.Duration
 		if known {
-			took, known = p.took.of(waiting.verb, waiting.plan)
-			in = rough(slots.next(took))
+			took, known = p.took.Of(waiting.Verb, waiting.Plan)
+			in = line.Rough(slots.Next(took))
 		}
 		if in != last {
 			t.Turns = append(t.Turns, store.Turn{Place: len(t.Line) / 8, In: in})

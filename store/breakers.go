@@ -22,12 +22,6 @@ type Breaker struct {
 	Stalls []Stall   `json:"stalls,omitempty"` // the last times it was open, oldest first
 }
 
-// Stall is a time during which a breaker was open.
-type Stall struct {
-	From time.Time `json:"from"`
-	To   time.Time `json:"to"`
-}
-
 // Open says whether new work waits.
 func (b *Breaker) Open() bool { return b.Away || b.Sick }
 

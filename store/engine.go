@@ -24,9 +24,6 @@ type Switch struct {
 	Stalls []Stall   `json:"stalls,omitempty"` // the last times it was paused, oldest first
 }
 
-// switchStalls bounds what is remembered of pauses.
-const switchStalls = 32
-
 // TurnSwitch stores what an operator decided; to pause again only changes who
 // and why. Errors: Unavailable.
 func (s *Store) TurnSwitch(ctx context.Context, w Switch) error {
@@ -41,8 +38,7 @@ func (s *Store) TurnSwitch(ctx context.Context, w Switch) error {
 		case before.Paused && w.Paused:
 			now.At = before.At
 		case before.Paused:
-			now.Stalls = append(now.Stalls, Stall{From: before.At, To: w.At})
-			now.Stalls = now.Stalls[max(0, len(now.Stalls)-switchStalls):]
+			now.Stalls = Remember(now.Stalls, Stall{From: before.At, To: w.At})
 		}
 		value, err := encode(engineKey, nil, now)
 		if err != nil {

@@ -26,7 +26,12 @@ var arrows = []struct {
 
 	{"orchestrator/bosh", "serviceforge orchestrator/director"},
 	{"orchestrator/install", "serviceforge infrastructure_pools orchestrator/director orchestrator/shelf releases releases/archive releases/boshrelease releases/spiff releases/validate store"},
-	{"orchestrator", "serviceforge catalog infrastructure_pools orchestrator/director orchestrator/shelf releases releases/deployed releases/parameters releases/spiff store users"},
+	{"orchestrator", "serviceforge catalog infrastructure_pools orchestrator/breaker orchestrator/director orchestrator/line orchestrator/shelf " +
+		"orchestrator/verdict orchestrator/work releases releases/deployed releases/parameters releases/spiff store users"},
+	{"orchestrator/breaker", "serviceforge orchestrator/director orchestrator/verdict store"},
+	{"orchestrator/verdict", "serviceforge orchestrator/director"},
+	{"orchestrator/line", ""},
+	{"orchestrator/work", "store"},
 	{"orchestrator/director", ""},
 	{"orchestrator/shelf", "serviceforge catalog releases releases/archive store"},
 

@@ -1,4 +1,4 @@
-package orchestrator
+package breaker
 
 import (
 	"context"
@@ -9,10 +9,13 @@ import (
 	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
+// Hear returns a Director whose answers, or silences, the breaker hears of.
+func (b *Breaker) Hear(d director.Director) director.Director { return &heard{d, b} }
+
 // heard is a Director whose answers, or silences, a breaker hears of.
 type heard struct {
 	director.Director
-	breaker *breaker
+	breaker *Breaker
 }
 
 // tell says whether the director answered; a request that we gave up says nothing.

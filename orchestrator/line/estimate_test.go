@@ -1,26 +1,28 @@
-package orchestrator
+package line
 
 import (
 	"testing"
 	"time"
+
+	"github.com/serviceforge/serviceforge"
 )
 
 func TestDurationsAreLearned(t *testing.T) {
-	d := durations{}
-	if _, known := d.of(deploy, "small"); known {
+	d := Durations{}
+	if _, known := d.Of(serviceforge.VerbDeploy, "small"); known {
 		t.Error("nothing was measured")
 	}
-	d.learn(destroy, "small", time.Minute)
-	if _, known := d.of(deploy, "small"); known {
+	d.Learn(serviceforge.VerbDelete, "small", time.Minute)
+	if _, known := d.Of(serviceforge.VerbDeploy, "small"); known {
 		t.Error("a delete says nothing of deploys")
 	}
-	d.learn(deploy, "small", 4*time.Minute)
-	d.learn(deploy, "small", 8*time.Minute)
-	if took, _ := d.of(deploy, "small"); took != 5*time.Minute {
+	d.Learn(serviceforge.VerbDeploy, "small", 4*time.Minute)
+	d.Learn(serviceforge.VerbDeploy, "small", 8*time.Minute)
+	if took, _ := d.Of(serviceforge.VerbDeploy, "small"); took != 5*time.Minute {
 		t.Errorf("small takes %s", took)
 	}
-	d.learn(deploy, "large", 15*time.Minute)
-	if took, known := d.of(deploy, "medium"); took != 10*time.Minute || !known {
+	d.Learn(serviceforge.VerbDeploy, "large", 15*time.Minute)
+	if took, known := d.Of(serviceforge.VerbDeploy, "medium"); took != 10*time.Minute || !known {
 		t.Errorf("a plan that nobody ordered yet takes %s", took)
 	}
 }
@@ -39,9 +41,9 @@ func TestTurnsAreForetold(t *testing.T) {
 		{"a free slot", 2, []time.Duration{2 * m}, []time.Duration{m, m, m}, []time.Duration{0, m, 2 * m}},
 		{"more run than allowed", 1, []time.Duration{2 * m, 5 * m}, []time.Duration{m}, []time.Duration{5 * m}},
 	} {
-		slots := newSlotTimes(c.slots, c.left)
+		slots := NewSlotTimes(c.slots, c.left)
 		for n, task := range c.line {
-			if in := slots.next(task); in != c.want[n] {
+			if in := slots.Next(task); in != c.want[n] {
 				t.Errorf("%s: turn %d in %s, want %s", c.what, n+1, in, c.want[n])
 			}
 		}
@@ -54,17 +56,17 @@ func TestEstimatesAreRound(t *testing.T) {
 		61 * time.Second: "about 2 minutes", 11 * time.Minute: "about 15 minutes", 61 * time.Minute: "about 75 minutes",
 		119 * time.Minute: "about 2 hours", 121 * time.Minute: "about 3 hours", 25*time.Hour + 1: "about 26 hours",
 	} {
-		if got := about(rough(d)); got != want {
+		if got := About(Rough(d)); got != want {
 			t.Errorf("%s: %q, want %q", d, got, want)
 		}
 	}
 	for n, want := range map[int]string{1: "1st", 2: "2nd", 3: "3rd", 4: "4th", 11: "11th", 12: "12th", 13: "13th", 21: "21st", 102: "102nd", 111: "111th"} {
-		if got := ordinal(n); got != want {
+		if got := Ordinal(n); got != want {
 			t.Errorf("%d: %q", n, got)
 		}
 	}
-	for left, want := range map[time.Duration]time.Duration{0: askAgain, time.Millisecond: time.Second, 15 * time.Second: 7500 * time.Millisecond, time.Hour: time.Minute} {
-		if got := askIn(left); got != want {
+	for left, want := range map[time.Duration]time.Duration{0: AskAgain, time.Millisecond: time.Second, 15 * time.Second: 7500 * time.Millisecond, time.Hour: time.Minute} {
+		if got := AskIn(left); got != want {
 			t.Errorf("%s left: ask in %s, want %s", left, got, want)
 		}
 	}

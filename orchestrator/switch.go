@@ -2,71 +2,9 @@ package orchestrator
 
 import (
 	"context"
-	"sync"
 
 	"github.com/serviceforge/serviceforge/store"
 )
-
-// gate stops the engine between two steps while an operator has paused it. It
-// is shut until it is known what the operator wants.
-type gate struct {
-	mu    sync.Mutex
-	known store.Switch
-	pass  chan struct{} // closed while the engine may work
-}
-
-func newGate() *gate { return &gate{pass: make(chan struct{})} }
-
-// set takes what the store says.
-func (g *gate) set(w store.Switch) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.known = w
-	open := false
-	select {
-	case <-g.pass:
-		open = true
-	default:
-	}
-	switch {
-	case w.Paused && open:
-		g.pass = make(chan struct{})
-	case !w.Paused && !open:
-		close(g.pass)
-	}
-}
-
-// wait returns when the engine may work, or with ctx's error.
-func (g *gate) wait(ctx context.Context) error {
-	g.mu.Lock()
-	pass := g.pass
-	g.mu.Unlock()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-pass:
-		return nil
-	}
-}
-
-// paused says whether an operator has paused the engine, or may have.
-func (g *gate) paused() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	select {
-	case <-g.pass:
-		return false
-	default:
-		return true
-	}
-}
-
-// stalls are the times during which the engine was paused.
-func (g *gate) stalls() []store.Stall {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.known.Stalls
-}
 
 // EngineStatus tells whether the engine works, and where.
 type EngineStatus struct {

@@ -1,10 +1,14 @@
-package orchestrator
+// Package breaker keeps new work from a director that does not answer, or whose
+// infrastructure fails.
+package breaker
 
 import (
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/orchestrator/verdict"
 	"github.com/serviceforge/serviceforge/store"
 )
 
@@ -15,14 +19,12 @@ const (
 	// deploy through, to see whether the infrastructure is well again.
 	tryFirst = 2 * time.Second
 	tryMost  = 2 * time.Minute
-	// stallsKept bounds what a breaker remembers of the times it was open.
-	stallsKept = 32
 )
 
-// breaker says whether a director is given new work. It opens when the director
+// Breaker says whether a director is given new work. It opens when the director
 // does not answer (away: the poller asks until it does) or when its tasks fail
 // for reasons of the infrastructure (sick: one deploy at a time is let through).
-type breaker struct {
+type Breaker struct {
 	now     func() time.Time
 	changed func() // it opened or closed; called without mu
 
@@ -36,12 +38,13 @@ type breaker struct {
 	trier      string // the instance that is let through
 }
 
-func newBreaker(now func() time.Time, changed func()) *breaker {
-	return &breaker{now: now, changed: changed, pause: tryFirst}
+// New returns a closed breaker; changed is called when it opens or closes.
+func New(now func() time.Time, changed func()) *Breaker {
+	return &Breaker{now: now, changed: changed, pause: tryFirst}
 }
 
-// restore takes what the leader before knew; a try may be made at once.
-func (b *breaker) restore(known store.Breaker) {
+// Restore takes what the leader before knew; a try may be made at once.
+func (b *Breaker) Restore(known store.Breaker) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.known = known
@@ -50,7 +53,7 @@ func (b *breaker) restore(known store.Breaker) {
 
 // turn stores the two reasons and notes when the breaker opens or closes; b.mu
 // is held. It says whether anything changed.
-func (b *breaker) turn(away, sick bool, cause string) bool {
+func (b *Breaker) turn(away, sick bool, cause string) bool {
 	if away == b.known.Away && sick == b.known.Sick {
 		return false
 	}
@@ -62,14 +65,13 @@ func (b *breaker) turn(away, sick bool, cause string) bool {
 	case b.known.Open():
 		b.known.Cause = cause
 	case was:
-		stalls := append(b.known.Stalls, store.Stall{From: b.known.Since, To: now})
-		b.known = store.Breaker{Stalls: stalls[max(0, len(stalls)-stallsKept):]}
+		b.known = store.Breaker{Stalls: store.Remember(b.known.Stalls, store.Stall{From: b.known.Since, To: now})}
 	}
 	return true
 }
 
 // answered: the director answers.
-func (b *breaker) answered() {
+func (b *Breaker) answered() {
 	b.mu.Lock()
 	b.unanswered = 0
 	turned := b.turn(false, b.known.Sick, b.known.Cause)
@@ -80,7 +82,7 @@ func (b *breaker) answered() {
 }
 
 // unheard: a request got no answer, or a 5xx, or we are not let in.
-func (b *breaker) unheard(cause string) {
+func (b *Breaker) unheard(cause string) {
 	b.mu.Lock()
 	b.unanswered++
 	turned := b.unanswered >= breakerAt && b.turn(true, b.known.Sick, cause)
@@ -90,26 +92,17 @@ func (b *breaker) unheard(cause string) {
 	}
 }
 
-// health is what the end of a deploy says of the infrastructure.
-type health int
-
-const (
-	nothing health = iota
-	well
-	ill
-)
-
-// ended takes the end of an instance's deploy task.
-func (b *breaker) ended(instance string, task int, h health, cause string) {
+// Ended takes the end of an instance's deploy task.
+func (b *Breaker) Ended(instance string, task int, h verdict.Health, cause string) {
 	b.mu.Lock()
 	turned := false
 	if task != b.lastTask {
 		b.lastTask = task
 		switch h {
-		case well:
+		case verdict.Well:
 			b.ill, b.pause = 0, tryFirst
 			turned = b.turn(b.known.Away, false, b.known.Cause)
-		case ill:
+		case verdict.Ill:
 			b.ill++
 			if b.trier == instance {
 				b.pause = min(2*b.pause, tryMost)
@@ -128,7 +121,7 @@ func (b *breaker) ended(instance string, task int, h health, cause string) {
 }
 
 // over: nothing more comes of the instance.
-func (b *breaker) over(instance string) {
+func (b *Breaker) Over(instance string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.trier == instance {
@@ -136,16 +129,16 @@ func (b *breaker) over(instance string) {
 	}
 }
 
-// blocks says whether new work of the verb waits. Where only tasks fail,
+// Blocks says whether new work of the verb waits. Where only tasks fail,
 // deletes go on: they make room.
-func (b *breaker) blocks(verb string) bool {
+func (b *Breaker) Blocks(verb string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.known.Away || b.known.Sick && verb == deploy
+	return b.known.Away || b.known.Sick && verb == serviceforge.VerbDeploy
 }
 
-// try says whether the instance is the one that is let through an open breaker.
-func (b *breaker) try(instance string) bool {
+// Try says whether the instance is the one that is let through an open breaker.
+func (b *Breaker) Try(instance string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.known.Away || b.trier != "" && b.trier != instance || b.now().Before(b.nextTry) && b.trier == "" {
@@ -155,8 +148,8 @@ func (b *breaker) try(instance string) bool {
 	return true
 }
 
-// tryIn says when somebody may be let through; false = not by time alone.
-func (b *breaker) tryIn() (time.Duration, bool) {
+// TryIn says when somebody may be let through; false = not by time alone.
+func (b *Breaker) TryIn() (time.Duration, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.known.Away || !b.known.Sick || b.trier != "" {
@@ -165,14 +158,15 @@ func (b *breaker) tryIn() (time.Duration, bool) {
 	return max(0, b.nextTry.Sub(b.now())), true
 }
 
-func (b *breaker) state() store.Breaker {
+// State is what is known, as it is stored.
+func (b *Breaker) State() store.Breaker {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.known
 }
 
-// stalls are the times during which the breaker was open, to this moment.
-func (b *breaker) stalls() []store.Stall {
+// Stalls are the times during which the breaker was open, to this moment.
+func (b *Breaker) Stalls() []store.Stall {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	all := slices.Clone(b.known.Stalls)

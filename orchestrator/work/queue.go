@@ -1,15 +1,19 @@
-package orchestrator
+// Package work is what the workers of a leader go by: which id is next, whether
+// they may go on, and whether they do.
+package work
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
 
-// queue holds ids to be worked on, each at most once, and never gives one out
+// Queue holds ids to be worked on, each at most once, and never gives one out
 // while it is being worked on. It is a hint, not a memory: the store knows
 // what is to be done. Ids wait in lanes, each with workers of its own: what one
 // lane's work waits for does not hold up the others.
-type queue struct {
+type Queue struct {
 	laneOf func(id string) string // asked when an id begins to wait; "" for what it does not know
 
 	mu      sync.Mutex
@@ -25,9 +29,9 @@ type lane struct {
 	waiting []string
 }
 
-// newQueue makes a queue of the lane "" and those that are named.
-func newQueue(laneOf func(id string) string, lanes ...string) *queue {
-	q := &queue{
+// NewQueue makes a queue of the lane "" and those that are named.
+func NewQueue(laneOf func(id string) string, lanes ...string) *Queue {
+	q := &Queue{
 		laneOf: laneOf, lanes: map[string]*lane{},
 		queued: map[string]bool{}, working: map[string]bool{}, timers: map[string]*time.Timer{},
 	}
@@ -37,11 +41,14 @@ func newQueue(laneOf func(id string) string, lanes ...string) *queue {
 	return q
 }
 
-// oneLane is a laneOf.
-func oneLane(string) string { return "" }
+// Lanes are the names of its lanes, each of which wants workers.
+func (q *Queue) Lanes() []string { return slices.Collect(maps.Keys(q.lanes)) }
 
-// add asks for work on id, now or as soon as the present work on it is done.
-func (q *queue) add(id string) {
+// OneLane is a laneOf.
+func OneLane(string) string { return "" }
+
+// Add asks for work on id, now or as soon as the present work on it is done.
+func (q *Queue) Add(id string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed || q.queued[id] {
@@ -54,7 +61,7 @@ func (q *queue) add(id string) {
 }
 
 // wait puts an id into its lane; q.mu is held.
-func (q *queue) wait(id string) {
+func (q *Queue) wait(id string) {
 	at := q.lanes[q.laneOf(id)]
 	if at == nil {
 		at = q.lanes[""]
@@ -63,8 +70,8 @@ func (q *queue) wait(id string) {
 	at.ready.Signal()
 }
 
-// next waits for an id of the lane; false = the queue is closed.
-func (q *queue) next(name string) (string, bool) {
+// Next waits for an id of the lane; false = the queue is closed.
+func (q *Queue) Next(name string) (string, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	from := q.lanes[name]
@@ -81,8 +88,8 @@ func (q *queue) next(name string) (string, bool) {
 	return id, true
 }
 
-// done ends the work on id; above zero, again asks for more after that time.
-func (q *queue) done(id string, again time.Duration) {
+// Done ends the work on id; above zero, again asks for more after that time.
+func (q *Queue) Done(id string, again time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(q.working, id)
@@ -95,21 +102,21 @@ func (q *queue) done(id string, again time.Duration) {
 	case q.queued[id]:
 		q.wait(id)
 	case again > 0:
-		q.timers[id] = time.AfterFunc(again, func() { q.add(id) })
+		q.timers[id] = time.AfterFunc(again, func() { q.Add(id) })
 	}
 }
 
-// after asks for work on id after that time, unless that is asked for already.
-func (q *queue) after(id string, d time.Duration) {
+// After asks for work on id after that time, unless that is asked for already.
+func (q *Queue) After(id string, d time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if !q.closed && q.timers[id] == nil {
-		q.timers[id] = time.AfterFunc(d, func() { q.add(id) })
+		q.timers[id] = time.AfterFunc(d, func() { q.Add(id) })
 	}
 }
 
-// close makes every next return; work under way goes on.
-func (q *queue) close() {
+// Close makes every next return; work under way goes on.
+func (q *Queue) Close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
