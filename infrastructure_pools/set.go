@@ -39,3 +39,18 @@ func (s *Set) Pool(name string) (Pool, error) {
 	}
 	return Pool{}, serviceforge.Errorf(serviceforge.NotFound, "there is no infrastructure pool %q", name)
 }
+
+// ByDirector lists the names of all pools, those that share a director together.
+func (s *Set) ByDirector() (groups [][]string) {
+	at := map[string]int{}
+	for _, p := range s.pools {
+		n, known := at[p.Director.URL]
+		if p.Director.URL == "" || !known {
+			at[p.Director.URL] = len(groups)
+			groups = append(groups, []string{p.Name})
+			continue
+		}
+		groups[n] = append(groups[n], p.Name)
+	}
+	return groups
+}

@@ -182,49 +182,37 @@ func (e *Engine) describeRunning(s *store.Summary, p *Progress) {
 	if s.Kind == serviceforge.Deprovision && s.Step == serviceforge.Errand {
 		least = waitingFor[serviceforge.Placed].percent // they come first
 	}
-	at := e.progress.ask(s.ID, s.OperationID, least)
-	p.Percent, p.Description = at.percent, waitingFor[s.Step].text
+	at := e.progress.Ask(s.ID, s.OperationID, least)
+	p.Percent, p.Description = at.Percent, waitingFor[s.Step].text
 	switch s.Step {
 	case serviceforge.Accepted, serviceforge.Placed, serviceforge.Checked:
-		if at := e.lines.place(s.OperationID); at.place > 0 {
-			p.Place, p.Waiting = at.place, at.of
-			p.Description, p.RetryAfter = at.words(), line.AskIn(at.in)
+		if at := e.progress.Place(s.OperationID); at.Place > 0 {
+			p.Place, p.Waiting = at.Place, at.Of
+			p.Description, p.RetryAfter = at.Words(), line.AskIn(at.In)
 		}
 	case serviceforge.Errand: // its message names it
 		p.Description = s.Message
-		if at.stage == runningErrand {
-			p.Stage, p.Node = at.stage, at.node
-			p.Description += " on " + at.node
+		if at.Stage == runningErrand {
+			p.Stage, p.Node = at.Stage, at.Node
+			p.Description += " on " + at.Node
 		}
 	case serviceforge.Submitted:
-		told, known := e.lines.task(s.Pool, s.OperationID)
-		if p.RetryAfter = line.AskIn(told.Left); known && e.leading.Load() == nil {
-			at = e.progress.learn(s.ID, s.OperationID, told)
+		told, known := e.progress.Task(s.Pool, s.OperationID)
+		if p.RetryAfter = line.AskIn(told.Left); known && !e.leads() {
+			at = e.progress.Learn(s.ID, s.OperationID, told)
 		}
-		if at.stage != "" {
-			p.Stage, p.Node, p.Percent = at.stage, at.node, at.percent
+		if at.Stage != "" {
+			p.Stage, p.Node, p.Percent = at.Stage, at.Node, at.Percent
 			p.Description = fmt.Sprintf("%s: %s (%d %%)", p.Stage, p.Node, p.Percent)
 		}
 	}
-}
-
-// words tells where somebody waits, and for how long.
-func (s *standingInLine) words() string {
-	where := fmt.Sprintf("%s of %d in line", line.Ordinal(s.place), s.of)
-	switch {
-	case s.trouble:
-		return "Waiting until the infrastructure is well again: " + where
-	case s.in > 0:
-		where += ", " + line.About(s.in)
-	}
-	return "Waiting for a worker of the director: " + where
 }
 
 // AwaitProgress returns as soon as the answer to a poll differs from last, or
 // when ctx ends: then with what last was. Errors as LastOperation's.
 func (e *Engine) AwaitProgress(ctx context.Context, c Caller, instanceID, operation string, last Progress) (Progress, error) {
 	for {
-		change := e.progress.change()
+		change := e.progress.Change()
 		now, err := e.lastOperation(ctx, c, instanceID, operation)
 		if err != nil && ctx.Err() != nil { // it ended over the read
 			return last, nil

@@ -3,7 +3,6 @@ package orchestrator
 import (
 	"context"
 	"maps"
-	"reflect"
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/store"
@@ -17,9 +16,22 @@ func (l *leader) restoreBreakers(ctx context.Context) {
 		return
 	}
 	for pool, b := range known {
-		if p := l.pollers[pool]; p != nil {
-			p.breaker.Restore(b)
-			p.kept = b
+		if p := l.dispatchers[pool]; p != nil {
+			p.RestoreBreaker(b)
+		}
+	}
+}
+
+// restoreTold takes over what the leader before told of the pools.
+func (l *leader) restoreTold(ctx context.Context) {
+	all, err := l.Store.AllTold(ctx)
+	if err != nil {
+		l.Log.Warn("how long tasks take is to be learned anew", "error", serviceforge.DetailOf(err))
+		return
+	}
+	for pool, t := range all {
+		if p := l.dispatchers[pool]; p != nil {
+			p.RestoreTold(t)
 		}
 	}
 }
@@ -33,25 +45,12 @@ func (l *leader) keepBreakers(ctx context.Context) {
 			return
 		case <-l.turned:
 		}
-		for pool, p := range l.pollers {
-			if err := p.keep(ctx); err != nil && ctx.Err() == nil {
+		for pool, p := range l.dispatchers {
+			if err := p.KeepBreaker(ctx); err != nil && ctx.Err() == nil {
 				l.Log.Warn("a breaker was not stored", "pool", pool, "error", serviceforge.DetailOf(err))
 			}
 		}
 	}
-}
-
-// keep stores the pool's breaker if it turned since it was stored.
-func (p *poller) keep(ctx context.Context) error {
-	known := p.breaker.State()
-	if reflect.DeepEqual(known, p.kept) {
-		return nil
-	}
-	if err := p.leader.Store.PutBreaker(ctx, p.pool.Name, known, p.leader.term); err != nil {
-		return err
-	}
-	p.kept = known
-	return nil
 }
 
 // Breakers tells of the breakers that are open, by pool: from memory where this
@@ -64,8 +63,8 @@ func (e *Engine) Breakers(ctx context.Context) (map[string]store.Breaker, error)
 		return all, err
 	}
 	open := map[string]store.Breaker{}
-	for pool, p := range l.pollers {
-		if b := p.breaker.State(); b.Open() {
+	for pool, p := range l.dispatchers {
+		if b := p.Breaker.State(); b.Open() {
 			open[pool] = b
 		}
 	}

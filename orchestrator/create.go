@@ -8,6 +8,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
+	"github.com/serviceforge/serviceforge/orchestrator/dispatch"
 	"github.com/serviceforge/serviceforge/orchestrator/verdict"
 	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/releases/deployed"
@@ -43,14 +44,14 @@ func (l *leader) deployStep(ctx context.Context, i *serviceforge.Instance) (next
 // intendDeploy stores what will be posted, once the director has room for it
 // and the name is known to be free or ours.
 func (l *leader) intendDeploy(ctx context.Context, i *serviceforge.Instance) (next, error) {
-	p, err := l.poller(i.Pool)
+	p, err := l.dispatcher(i.Pool)
 	if err != nil {
 		return goOn, err
 	}
-	if !p.admit(i, serviceforge.VerbDeploy) {
+	if !p.Admit(i, serviceforge.VerbDeploy) {
 		return l.inLine(ctx, i)
 	}
-	if err := l.mayDeploy(ctx, p.director, i); err != nil {
+	if err := l.mayDeploy(ctx, p.Director, i); err != nil {
 		return goOn, err
 	}
 	if left, err := l.mayStand(ctx, i, p); err != nil || left {
@@ -66,7 +67,7 @@ func (l *leader) intendDeploy(ctx context.Context, i *serviceforge.Instance) (ne
 	if err != nil {
 		return goOn, err
 	}
-	if err := l.maySucceed(ctx, p.director, i, manifest); err != nil {
+	if err := l.maySucceed(ctx, p.Director, i, manifest); err != nil {
 		return goOn, err
 	}
 	if i.Operation.Kind == serviceforge.Provision {
@@ -79,7 +80,7 @@ func (l *leader) intendDeploy(ctx context.Context, i *serviceforge.Instance) (ne
 		return n, err
 	}
 	return l.post(ctx, i, p, func(ctx context.Context) (int, error) {
-		return p.director.Deploy(ctx, manifest, i.Operation.Intent.ContextID)
+		return p.Director.Deploy(ctx, manifest, i.Operation.Intent.ContextID)
 	})
 }
 
@@ -123,26 +124,26 @@ func (l *leader) mayDeploy(ctx context.Context, d director.Director, i *servicef
 
 // awaitDeploy waits for the task and decides what its end means.
 func (l *leader) awaitDeploy(ctx context.Context, i *serviceforge.Instance) (next, error) {
-	p, err := l.poller(i.Pool)
+	p, err := l.dispatcher(i.Pool)
 	if err != nil {
 		return goOn, err
 	}
-	task, err := p.result(i.ID, &i.Operation.Intent)
+	task, err := p.Task(i.ID, &i.Operation.Intent)
 	if serviceforge.CodeOf(err) == serviceforge.NotFound {
-		return l.recover(ctx, i, p.director, "the director has forgotten the task")
+		return l.recover(ctx, i, p.Director, "the director has forgotten the task")
 	}
 	switch {
 	case err != nil:
 		return goOn, err
 	case task.Running() && l.overdue(i):
-		return goOn, l.giveUp(ctx, i, p.director)
+		return goOn, l.giveUp(ctx, i, p.Director)
 	case task.Running():
 		return l.untilDue(i), nil
 	case task.State == director.TaskDone:
-		p.breaker.Ended(i.ID, task.ID, verdict.Well, "")
+		p.Breaker.Ended(i.ID, task.ID, verdict.Well, "")
 		return l.advance(ctx, i, serviceforge.Deployed)
 	case task.State == director.TaskTimeout:
-		return l.recover(ctx, i, p.director, "the director gave the task up")
+		return l.recover(ctx, i, p.Director, "the director gave the task up")
 	case verdict.LockTaken(task):
 		return l.again(ctx, i, task.Result) // a wait, not a failure
 	}
@@ -150,17 +151,17 @@ func (l *leader) awaitDeploy(ctx context.Context, i *serviceforge.Instance) (nex
 }
 
 // taskFailed decides by what the director says whether another attempt makes sense.
-func (l *leader) taskFailed(ctx context.Context, i *serviceforge.Instance, p *poller, task director.Task) (next, error) {
-	cause := l.reason(ctx, p.director, i, task)
+func (l *leader) taskFailed(ctx context.Context, i *serviceforge.Instance, p *dispatch.Dispatcher, task director.Task) (next, error) {
+	cause := l.reason(ctx, p.Director, i, task)
 	found := verdict.Of(cause)
-	p.breaker.Ended(i.ID, task.ID, found.Health, cause)
+	p.Breaker.Ended(i.ID, task.ID, found.Health, cause)
 	if found.Retry == verdict.JustWait {
 		return l.again(ctx, i, cause)
 	}
 	if i.Operation.Kind == serviceforge.Update {
 		return goOn, l.updateFailed(ctx, i, found, cause)
 	}
-	spill, err := l.maySpill(ctx, i, p.director, found)
+	spill, err := l.maySpill(ctx, i, p.Director, found)
 	if err != nil {
 		return goOn, err
 	}
@@ -212,11 +213,11 @@ func (l *leader) giveUp(ctx context.Context, i *serviceforge.Instance, d directo
 // check waits until the service answers. Where it has no errands to run the
 // operation has ended then, and no director is asked about it any more.
 func (l *leader) check(ctx context.Context, i *serviceforge.Instance) (next, error) {
-	p, err := l.poller(i.Pool)
+	p, err := l.dispatcher(i.Pool)
 	if err != nil {
 		return goOn, err
 	}
-	checked, err := l.learn(ctx, p.director, i)
+	checked, err := l.learn(ctx, p.Director, i)
 	if err != nil {
 		return goOn, err
 	}

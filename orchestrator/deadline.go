@@ -44,8 +44,8 @@ func (l *leader) timeLeft(i *serviceforge.Instance) time.Duration {
 		begun = i.Operation.BegunAt
 	}
 	stalls := slices.Clone(l.gate.Stalls())
-	if p := l.pollers[i.Pool]; p != nil {
-		stalls = append(stalls, p.breaker.Stalls()...)
+	if p := l.dispatchers[i.Pool]; p != nil {
+		stalls = append(stalls, p.Breaker.Stalls()...)
 		stalls = append(stalls, closures(l.Store.PoolMarks()[i.Pool], l.Now())...)
 	}
 	left := deadline - (l.Now().Sub(begun) - store.Stalled(begun, stalls))
@@ -65,8 +65,8 @@ func (l *leader) untilDue(i *serviceforge.Instance) next {
 
 // until waits for news of the instance's task, at most for a time.
 func (l *leader) until(i *serviceforge.Instance, left time.Duration) next {
-	if p := l.pollers[i.Pool]; p != nil {
-		p.dueAt(i.ID, l.Now().Add(left))
+	if p := l.dispatchers[i.Pool]; p != nil {
+		p.DueAt(i.ID, l.Now().Add(left))
 	}
 	return later(min(max(left, closest), farthest))
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
+	"github.com/serviceforge/serviceforge/orchestrator/dispatch"
 	"github.com/serviceforge/serviceforge/orchestrator/verdict"
 	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/releases/deployed"
@@ -35,7 +36,7 @@ func (l *leader) deleteStep(ctx context.Context, i *serviceforge.Instance) (next
 // waits for its end: a director accepts a delete beside a running deploy and
 // fails it on the lock.
 func (l *leader) endSuperseded(ctx context.Context, i *serviceforge.Instance) (next, error) {
-	p, err := l.poller(i.Pool)
+	p, err := l.dispatcher(i.Pool)
 	if err != nil {
 		return goOn, err
 	}
@@ -44,7 +45,7 @@ func (l *leader) endSuperseded(ctx context.Context, i *serviceforge.Instance) (n
 		return l.advance(ctx, i, serviceforge.Placed)
 	}
 	if old.Task == 0 {
-		task, found, wait, err := l.find(ctx, p.director, old)
+		task, found, wait, err := l.find(ctx, p.Director, old)
 		switch {
 		case err != nil:
 			return goOn, err
@@ -56,7 +57,7 @@ func (l *leader) endSuperseded(ctx context.Context, i *serviceforge.Instance) (n
 		old.Task = task
 		return goOn, l.put(ctx, i)
 	}
-	task, err := p.result(i.ID, old)
+	task, err := p.Task(i.ID, old)
 	switch {
 	case serviceforge.CodeOf(err) == serviceforge.NotFound:
 		return l.advance(ctx, i, serviceforge.Placed)
@@ -65,7 +66,7 @@ func (l *leader) endSuperseded(ctx context.Context, i *serviceforge.Instance) (n
 	case !task.Running():
 		return l.advance(ctx, i, serviceforge.Placed)
 	case task.State != director.TaskCancelling:
-		if err := p.director.Cancel(ctx, old.Task); err != nil {
+		if err := p.Director.Cancel(ctx, old.Task); err != nil {
 			return goOn, err
 		}
 	}
@@ -75,14 +76,14 @@ func (l *leader) endSuperseded(ctx context.Context, i *serviceforge.Instance) (n
 // intendDelete makes sure that the deployment is ours, runs the errands that
 // come before its end, if it ever stood, and stores the wish to have it deleted.
 func (l *leader) intendDelete(ctx context.Context, i *serviceforge.Instance) (next, error) {
-	p, err := l.poller(i.Pool)
+	p, err := l.dispatcher(i.Pool)
 	if err != nil {
 		return goOn, err
 	}
-	if !p.admit(i, serviceforge.VerbDelete) {
+	if !p.Admit(i, serviceforge.VerbDelete) {
 		return l.inLine(ctx, i)
 	}
-	whose, err := l.owner(ctx, p.director, i)
+	whose, err := l.owner(ctx, p.Director, i)
 	switch {
 	case err != nil:
 		return goOn, err
@@ -103,9 +104,9 @@ func (l *leader) intendDelete(ctx context.Context, i *serviceforge.Instance) (ne
 	return l.postDelete(ctx, i, p)
 }
 
-func (l *leader) postDelete(ctx context.Context, i *serviceforge.Instance, p *poller) (next, error) {
+func (l *leader) postDelete(ctx context.Context, i *serviceforge.Instance, p *dispatch.Dispatcher) (next, error) {
 	n, err := l.post(ctx, i, p, func(ctx context.Context) (int, error) {
-		return p.director.Delete(ctx, i.Deployment, i.Operation.Intent.ContextID)
+		return p.Director.Delete(ctx, i.Deployment, i.Operation.Intent.ContextID)
 	})
 	if serviceforge.CodeOf(err) == serviceforge.NotFound {
 		return goOn, l.bury(ctx, i)
@@ -114,11 +115,11 @@ func (l *leader) postDelete(ctx context.Context, i *serviceforge.Instance, p *po
 }
 
 func (l *leader) awaitDelete(ctx context.Context, i *serviceforge.Instance) (next, error) {
-	p, err := l.poller(i.Pool)
+	p, err := l.dispatcher(i.Pool)
 	if err != nil {
 		return goOn, err
 	}
-	task, err := p.result(i.ID, &i.Operation.Intent)
+	task, err := p.Task(i.ID, &i.Operation.Intent)
 	forgotten := serviceforge.CodeOf(err) == serviceforge.NotFound
 	switch {
 	case err != nil && !forgotten:
@@ -132,7 +133,7 @@ func (l *leader) awaitDelete(ctx context.Context, i *serviceforge.Instance) (nex
 	}
 	cause := "the director has forgotten the task"
 	if !forgotten {
-		cause = l.reason(ctx, p.director, i, task)
+		cause = l.reason(ctx, p.Director, i, task)
 	}
 	if l.overdue(i) {
 		return goOn, l.fail(ctx, i, "The deletion failed: "+verdict.Of(cause).Message+"; delete it again", cause)
@@ -153,7 +154,7 @@ func (l *leader) bury(ctx context.Context, i *serviceforge.Instance) error {
 	if err := l.Store.BuryInstance(ctx, i, l.term); err != nil {
 		return err
 	}
-	l.progress.forget(i.ID)
+	l.progress.Forget(i.ID)
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/serviceforge/serviceforge"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
+	"github.com/serviceforge/serviceforge/orchestrator/progress"
 	"github.com/serviceforge/serviceforge/orchestrator/shelf"
 	"github.com/serviceforge/serviceforge/orchestrator/work"
 	"github.com/serviceforge/serviceforge/releases/spiff"
@@ -62,8 +63,7 @@ type Options struct {
 // Engine accepts requests on every replica and fulfils them on the leader.
 type Engine struct {
 	Options
-	progress *progressBoard
-	lines    toldBoard
+	progress *progress.Board
 	gate     *work.Gate
 	leading  atomic.Pointer[leader] // nil = another replica leads
 }
@@ -80,7 +80,7 @@ func New(o Options) *Engine {
 	case o.StrangerWait < 0:
 		o.StrangerWait = 0
 	}
-	return &Engine{Options: o, progress: newProgressBoard(o.Now), gate: work.NewGate()}
+	return &Engine{Options: o, progress: progress.New(o.Store, o.Now), gate: work.NewGate()}
 }
 
 // Run leads whenever this replica may, until ctx ends. It returns when nothing
@@ -91,8 +91,8 @@ func (e *Engine) Run(ctx context.Context) {
 	defer beside.Wait()
 	beside.Go(func() { e.announce(ctx) })
 	beside.Go(func() { e.Store.Announce(ctx, e.Name) })
-	beside.Go(func() { e.hear(ctx) })
-	beside.Go(func() { e.reportLooks(ctx) })
+	beside.Go(func() { e.progress.Hear(ctx) })
+	beside.Go(func() { e.progress.ReportLooks(ctx, e.NewID(), e.leads, e.Log) })
 	beside.Go(func() { e.Store.FollowSwitch(ctx, e.gate.Set) })
 	for ctx.Err() == nil {
 		term, err := e.Store.Lead(ctx, e.Name)
@@ -110,6 +110,9 @@ func (e *Engine) Run(ctx context.Context) {
 	}
 }
 
+// leads says whether this replica leads.
+func (e *Engine) leads() bool { return e.leading.Load() != nil }
+
 // announce tells those who wait for progress of every change of a record.
 func (e *Engine) announce(ctx context.Context) {
 	feed := e.Store.Feed()
@@ -118,6 +121,6 @@ func (e *Engine) announce(ctx context.Context) {
 		if _, err := feed.Next(ctx); err != nil {
 			return
 		}
-		e.progress.tell()
+		e.progress.Tell()
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
+	"github.com/serviceforge/serviceforge/orchestrator/dispatch"
 	"github.com/serviceforge/serviceforge/orchestrator/verdict"
 	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/releases/deployed"
@@ -34,25 +35,25 @@ func (l *leader) nextOrReady(ctx context.Context, i *serviceforge.Instance) (nex
 	if err != nil {
 		return goOn, err
 	}
-	p, err := l.poller(i.Pool)
+	p, err := l.dispatcher(i.Pool)
 	if err != nil {
 		return goOn, err
 	}
 	if !some {
-		served, err := l.learn(ctx, p.director, i)
+		served, err := l.learn(ctx, p.Director, i)
 		if err != nil {
 			return goOn, err
 		}
 		return l.ready(ctx, i, &served)
 	}
-	if !p.admit(i, serviceforge.VerbErrand) {
+	if !p.Admit(i, serviceforge.VerbErrand) {
 		return l.inLine(ctx, i)
 	}
 	return l.intendErrand(ctx, i, p, e)
 }
 
 // intendErrand stores which errand is to be run, and asks for it.
-func (l *leader) intendErrand(ctx context.Context, i *serviceforge.Instance, p *poller, e releases.Errand) (next, error) {
+func (l *leader) intendErrand(ctx context.Context, i *serviceforge.Instance, p *dispatch.Dispatcher, e releases.Errand) (next, error) {
 	o := &i.Operation
 	o.Attempt++
 	o.Intent = serviceforge.Intent{ContextID: contextID(o, serviceforge.VerbErrand), Verb: serviceforge.VerbErrand, Term: l.term}
@@ -70,7 +71,7 @@ func (l *leader) errandStep(ctx context.Context, i *serviceforge.Instance) (next
 	if err != nil {
 		return goOn, err
 	}
-	p, err := l.poller(i.Pool)
+	p, err := l.dispatcher(i.Pool)
 	switch {
 	case err != nil:
 		return goOn, err
@@ -79,7 +80,7 @@ func (l *leader) errandStep(ctx context.Context, i *serviceforge.Instance) (next
 	case i.Operation.Intent.Task != 0:
 		return l.awaitErrand(ctx, i, p, e)
 	}
-	task, found, wait, err := l.find(ctx, p.director, &i.Operation.Intent)
+	task, found, wait, err := l.find(ctx, p.Director, &i.Operation.Intent)
 	switch {
 	case err != nil:
 		return goOn, err
@@ -92,13 +93,13 @@ func (l *leader) errandStep(ctx context.Context, i *serviceforge.Instance) (next
 }
 
 // postErrand asks for a run. One that the director refuses has failed.
-func (l *leader) postErrand(ctx context.Context, i *serviceforge.Instance, p *poller, e releases.Errand) (next, error) {
+func (l *leader) postErrand(ctx context.Context, i *serviceforge.Instance, p *dispatch.Dispatcher, e releases.Errand) (next, error) {
 	asking, cancel := context.WithTimeout(ctx, l.PostTimeout)
 	defer cancel()
-	on, err := l.errandInstances(asking, p.director, i, e)
+	on, err := l.errandInstances(asking, p.Director, i, e)
 	var task int
 	if err == nil {
-		task, err = p.director.RunErrand(asking, i.Deployment, e.Name, on, i.Operation.Intent.ContextID)
+		task, err = p.Director.RunErrand(asking, i.Deployment, e.Name, on, i.Operation.Intent.ContextID)
 	}
 	switch serviceforge.CodeOf(err) {
 	case "":
@@ -139,8 +140,8 @@ func (l *leader) errandInstances(ctx context.Context, d director.Director, i *se
 }
 
 // awaitErrand waits for the task and decides what its end means.
-func (l *leader) awaitErrand(ctx context.Context, i *serviceforge.Instance, p *poller, e releases.Errand) (next, error) {
-	task, err := p.result(i.ID, &i.Operation.Intent)
+func (l *leader) awaitErrand(ctx context.Context, i *serviceforge.Instance, p *dispatch.Dispatcher, e releases.Errand) (next, error) {
+	task, err := p.Task(i.ID, &i.Operation.Intent)
 	left, limit := l.timeLeft(i), "the operation's deadline"
 	if e.Timeout > 0 {
 		if own := e.Timeout - l.Now().Sub(i.Operation.Since); own < left {
@@ -155,7 +156,7 @@ func (l *leader) awaitErrand(ctx context.Context, i *serviceforge.Instance, p *p
 	case task.Running() && left > 0:
 		return l.until(i, left), nil
 	case task.Running() && task.State != director.TaskCancelling:
-		if err := p.director.Cancel(ctx, task.ID); err != nil {
+		if err := p.Director.Cancel(ctx, task.ID); err != nil {
 			return goOn, err
 		}
 		return l.until(i, closest), nil
@@ -164,11 +165,11 @@ func (l *leader) awaitErrand(ctx context.Context, i *serviceforge.Instance, p *p
 	case verdict.LockTaken(task):
 		return l.errandAnew(ctx, i, task.Result)
 	case task.State != director.TaskDone && left <= 0:
-		return l.errandFailed(ctx, i, e, "it did not end within "+limit, l.reason(ctx, p.director, i, task))
+		return l.errandFailed(ctx, i, e, "it did not end within "+limit, l.reason(ctx, p.Director, i, task))
 	case task.State != director.TaskDone:
-		return l.errandFailed(ctx, i, e, "it could not be run", l.reason(ctx, p.director, i, task))
+		return l.errandFailed(ctx, i, e, "it could not be run", l.reason(ctx, p.Director, i, task))
 	}
-	output, err := p.director.Results(ctx, task.ID)
+	output, err := p.Director.Results(ctx, task.ID)
 	if err != nil {
 		return goOn, err
 	}
@@ -176,7 +177,7 @@ func (l *leader) awaitErrand(ctx context.Context, i *serviceforge.Instance, p *p
 		return l.errandFailed(ctx, i, e, short, long)
 	}
 	l.Log.Info("an errand succeeded", "instance", i.ID, "operation", i.Operation.ID, "errand", e.Name, "task", task.ID)
-	p.ran(i.ID)
+	p.Ran(i.ID)
 	told := l.errandTold(i, e, serviceforge.Succeeded, "")
 	i.Operation.Errands.Done++
 	i.Operation.Errands.Failures = 0

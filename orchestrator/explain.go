@@ -83,7 +83,7 @@ func (e *Engine) waitsFor(i *serviceforge.Instance, x *Explanation) {
 	pool := e.lineOf(i)
 	inLine := o.Step == serviceforge.Placed || o.Step == serviceforge.Checked || o.Step == serviceforge.Accepted && i.Pool == "" && pool != ""
 	if b := x.Breaker; b != nil && inLine {
-		x.Position = e.lines.place(o.ID).place
+		x.Position = e.progress.Place(o.ID).Place
 		x.Waits = fmt.Sprintf("pool %s: %s; its deadline stands still since %s", pool, stateOf(b), b.Since.Format(time.RFC3339))
 		return
 	}
@@ -96,7 +96,7 @@ func (e *Engine) waitsFor(i *serviceforge.Instance, x *Explanation) {
 	case o.Step == serviceforge.Accepted && o.Superseded.Task != 0:
 		x.Waits = fmt.Sprintf("the end of task %d of the operation it took over", o.Superseded.Task)
 	case inLine:
-		x.Position = e.lines.place(o.ID).place
+		x.Position = e.progress.Place(o.ID).Place
 		x.Waits = "a free worker of pool " + pool
 	case o.Step == serviceforge.Accepted:
 		x.Waits = "the engine"
@@ -122,5 +122,5 @@ func stateOf(b *store.Breaker) string {
 // lineOf is the pool that the instance is in, or in whose line it stands; "" =
 // it was not told yet.
 func (e *Engine) lineOf(i *serviceforge.Instance) string {
-	return cmp.Or(i.Pool, e.lines.place(i.Operation.ID).pool)
+	return cmp.Or(i.Pool, e.progress.Place(i.Operation.ID).Pool)
 }

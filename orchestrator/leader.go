@@ -3,12 +3,12 @@ package orchestrator
 import (
 	"cmp"
 	"context"
-	"maps"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/orchestrator/dispatch"
 	"github.com/serviceforge/serviceforge/orchestrator/work"
 	"github.com/serviceforge/serviceforge/store"
 )
@@ -34,12 +34,10 @@ func (e *Engine) lead(ctx context.Context, term *store.Term) {
 		case <-ctx.Done():
 		}
 	})
-	for _, p := range l.pollers {
-		all.Go(func() { p.run(ctx) })
-		all.Go(func() { p.tell(ctx) })
-		all.Go(func() { p.read(ctx) })
+	for _, p := range l.dispatchers {
+		all.Go(func() { p.Run(ctx) })
 	}
-	for _, group := range l.directorGroups() {
+	for _, group := range l.Pools.ByDirector() {
 		all.Go(func() { l.newSweeper(group).run(ctx) })
 	}
 	all.Go(func() { l.follow(ctx) })
@@ -66,40 +64,47 @@ func (e *Engine) lead(ctx context.Context, term *store.Term) {
 // leader is one term of leadership: what it knows is rebuilt from the store.
 type leader struct {
 	*Engine
-	term     int64
-	since    time.Time
-	queue    *work.Queue // instances to be reconciled
-	due      *work.Queue // instances with bindings to look after
-	placing  sync.Mutex  // held while a pool is chosen
-	promises *promises
-	pollers  map[string]*poller // by pool name
-	turned   chan struct{}      // holds one token when a breaker opened or closed
-	pulse    work.Pulse
+	term        int64
+	since       time.Time
+	queue       *work.Queue // instances to be reconciled
+	due         *work.Queue // instances with bindings to look after
+	placing     sync.Mutex  // held while a pool is chosen
+	promises    *dispatch.Promises
+	dispatchers map[string]*dispatch.Dispatcher // by pool name
+	turned      chan struct{}                   // holds one token when a breaker opened or closed
+	pulse       work.Pulse
 }
 
 func newLeader(e *Engine, term int64) *leader {
 	l := &leader{
-		Engine: e, term: term, since: e.Now(), due: work.NewQueue(work.OneLane), promises: newPromises(),
-		pollers: map[string]*poller{}, turned: make(chan struct{}, 1),
+		Engine: e, term: term, since: e.Now(), due: work.NewQueue(work.OneLane), promises: dispatch.NewPromises(), turned: make(chan struct{}, 1),
 	}
-	budgets := map[string]*budget{} // by pool
-	for _, group := range e.directorGroups() {
-		shared := newBudget()
-		for _, pool := range group {
-			budgets[pool] = shared
-		}
-	}
+	var names []string
 	for _, p := range e.Pools.All() {
-		l.pollers[p.Name] = newPoller(l, p, e.Directors[p.Name], budgets[p.Name])
+		names = append(names, p.Name)
 	}
-	l.queue = work.NewQueue(l.laneOf, slices.Collect(maps.Keys(l.pollers))...)
+	l.queue = work.NewQueue(l.laneOf, names...)
+	l.dispatchers = dispatch.New(&dispatch.Common{
+		Store: e.Store, Term: term, Gate: e.gate, Queue: l.queue, Board: e.progress, Promises: l.promises, Turned: l.turned,
+		Now: e.Now, Log: e.Log, PostTimeout: e.PostTimeout,
+	}, e.Pools, e.Directors)
 	return l
+}
+
+// dispatcher returns the dispatcher of a pool; an instance's pool may have been taken
+// out of the configuration.
+func (l *leader) dispatcher(pool string) (*dispatch.Dispatcher, error) {
+	p, ok := l.dispatchers[pool]
+	if !ok || p.Director == nil {
+		return nil, serviceforge.Errorf(serviceforge.Unavailable, "the infrastructure pool %s is not configured", pool)
+	}
+	return p, nil
 }
 
 // laneOf is the pool that an instance is in, or in whose line it stands.
 func (l *leader) laneOf(id string) string {
 	summary, _, _ := l.Store.Summary(id)
-	return cmp.Or(summary.Pool, l.promises.pool(id))
+	return cmp.Or(summary.Pool, l.promises.Pool(id))
 }
 
 // follow turns changes of records into work. The feed begins with everything
@@ -116,10 +121,10 @@ func (l *leader) follow(ctx context.Context) {
 		for _, id := range l.byAge(ids) {
 			summary, found, _ := l.Store.Summary(id)
 			if !found || !summary.Busy() || summary.Pool != "" || summary.Kind != serviceforge.Provision {
-				l.promises.make(id, "", "")
+				l.promises.Make(id, "", "")
 			}
-			for _, p := range l.pollers {
-				p.observe(id, summary, found)
+			for _, p := range l.dispatchers {
+				p.Observe(id, summary, found)
 			}
 			if found && summary.Busy() && !l.lineUp(&summary) {
 				l.queue.Add(id)

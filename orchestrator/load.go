@@ -20,7 +20,7 @@ type PoolLoad struct {
 
 // Load looks at everything in memory once; no store and no director is asked.
 func (e *Engine) Load() Load {
-	load := Load{Leading: e.leading.Load() != nil, Instances: map[serviceforge.State]int{}}
+	load := Load{Leading: e.leads(), Instances: map[serviceforge.State]int{}}
 	counts := map[string]*PoolStatus{}
 	for _, p := range e.Pools.All() {
 		counts[p.Name] = &PoolStatus{}
@@ -34,7 +34,7 @@ func (e *Engine) Load() Load {
 	}
 	for _, p := range e.Pools.All() {
 		s := counts[p.Name]
-		load.Pools = append(load.Pools, PoolLoad{Name: p.Name, Instances: s.Instances, InFlight: s.InFlight, Queued: e.lines.waiting(p.Name)})
+		load.Pools = append(load.Pools, PoolLoad{Name: p.Name, Instances: s.Instances, InFlight: s.InFlight, Queued: e.progress.Waiting(p.Name)})
 	}
 	_, _, load.Seen = e.Store.Summary("")
 	return load

@@ -51,7 +51,7 @@ func (e *Engine) Strays(ctx context.Context) ([]Stray, []Silence, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	groups := e.directorGroups()
+	groups := e.Pools.ByDirector()
 	found, errs := make([][]Stray, len(groups)), make([]error, len(groups))
 	var all sync.WaitGroup
 	for n, group := range groups {
@@ -72,21 +72,6 @@ func (e *Engine) Strays(ctx context.Context) ([]Stray, []Silence, error) {
 		}
 	}
 	return slices.Concat(found...), silent, nil
-}
-
-// directorGroups puts pools that share a director together.
-func (e *Engine) directorGroups() (groups [][]string) {
-	at := map[string]int{}
-	for _, p := range e.Pools.All() {
-		n, known := at[p.Director.URL]
-		if p.Director.URL == "" || !known {
-			at[p.Director.URL] = len(groups)
-			groups = append(groups, []string{p.Name})
-			continue
-		}
-		groups[n] = append(groups[n], p.Name)
-	}
-	return groups
 }
 
 // search looks through the deployments of one director.
@@ -281,7 +266,7 @@ func (e *Engine) findStray(ctx context.Context, pool, deployment string, own boo
 	if err != nil {
 		return nil, stray, err
 	}
-	for _, group := range e.directorGroups() {
+	for _, group := range e.Pools.ByDirector() {
 		if pool != "" && !slices.Contains(group, pool) {
 			continue
 		}

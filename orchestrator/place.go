@@ -8,6 +8,7 @@ import (
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/catalog"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
+	"github.com/serviceforge/serviceforge/orchestrator/dispatch"
 	"github.com/serviceforge/serviceforge/store"
 )
 
@@ -22,9 +23,9 @@ func (e *Engine) use(pool, plan string, marks map[string]store.PoolMark) pools.U
 func (l *leader) candidates(w pools.Wish, marks map[string]store.PoolMark) ([]pools.Pool, error) {
 	return l.Pools.Candidates(w, func(pool string) pools.Use {
 		u := l.use(pool, w.Plan.ID, marks)
-		instances, ofPlan := l.promises.use(pool, w.Plan.ID)
+		instances, ofPlan := l.promises.Use(pool, w.Plan.ID)
 		u.Instances, u.OfPlan = u.Instances+instances, u.OfPlan+ofPlan
-		known := l.pollers[pool].breaker.State()
+		known := l.dispatchers[pool].Breaker.State()
 		u.Open = known.Open()
 		return u
 	})
@@ -90,29 +91,29 @@ func (l *leader) place(ctx context.Context, i *serviceforge.Instance) (next, err
 		return goOn, err
 	}
 	w.Not = i.Operation.Tried
-	before := l.promises.pool(i.ID)
+	before := l.promises.Pool(i.ID)
 	p, err := l.findPool(ctx, i, w)
 	switch {
 	case err != nil:
 		return goOn, err
 	case p == nil: // it is placed: a worker of its pool goes on
 		return untilWoken, nil
-	case p.pool.Name != before:
+	case p.Pool.Name != before:
 		s := store.SummaryOf(i)
-		p.await(ticketOf(&s)) // and so here: this worker is not that pool's
+		p.Await(&s) // and so here: this worker is not that pool's
 		return l.inLine(ctx, i)
 	}
-	if !p.admit(i, serviceforge.VerbDeploy) {
+	if !p.Admit(i, serviceforge.VerbDeploy) {
 		return l.inLine(ctx, i)
 	}
-	l.choose(i, &p.pool)
+	l.choose(i, &p.Pool)
 	i.Operation.Step = serviceforge.Placed
 	return l.intendDeploy(ctx, i)
 }
 
 // findPool stores the choice of a pool where that claims a place in it (nil
 // then), else it returns the one in whose line the instance is to stand.
-func (l *leader) findPool(ctx context.Context, i *serviceforge.Instance, w pools.Wish) (*poller, error) {
+func (l *leader) findPool(ctx context.Context, i *serviceforge.Instance, w pools.Wish) (*dispatch.Dispatcher, error) {
 	l.placing.Lock()
 	defer l.placing.Unlock()
 	marks, err := l.Store.ReadPoolMarks(ctx) // what operators want at this moment
@@ -159,15 +160,15 @@ func (l *leader) lineUp(s *store.Summary) bool {
 		if err != nil {
 			return false
 		}
-		pool = p.pool.Name
+		pool = p.Pool.Name
 	} else if s.Step != serviceforge.Placed {
 		return false
 	}
-	p, err := l.poller(pool)
+	p, err := l.dispatcher(pool)
 	if err != nil {
 		return false
 	}
-	p.await(ticketOf(s))
+	p.Await(s)
 	if left, limited := l.patience(s.Release, s.ServiceID, s.PlanID, s.StartedAt); limited {
 		l.queue.After(s.ID, max(left, closest))
 	}
@@ -177,20 +178,20 @@ func (l *leader) lineUp(s *store.Summary) bool {
 // promise returns the pool in whose line the instance is to stand: where it
 // stands already, unless that cannot take it any more or is in trouble while
 // another one is not.
-func (l *leader) promise(instance, plan string, fit []pools.Pool) (*poller, error) {
-	best, err := l.poller(fit[0].Name)
+func (l *leader) promise(instance, plan string, fit []pools.Pool) (*dispatch.Dispatcher, error) {
+	best, err := l.dispatcher(fit[0].Name)
 	if err != nil {
 		return nil, err
 	}
-	before := l.promises.pool(instance)
-	if l.pollers[before] != nil && before != best.pool.Name {
-		healthy := l.pollers[before].breaker.State()
+	before := l.promises.Pool(instance)
+	if l.dispatchers[before] != nil && before != best.Pool.Name {
+		healthy := l.dispatchers[before].Breaker.State()
 		if !healthy.Open() && slices.ContainsFunc(fit, func(p pools.Pool) bool { return p.Name == before }) {
-			return l.pollers[before], nil
+			return l.dispatchers[before], nil
 		}
-		l.pollers[before].forget(instance)
+		l.dispatchers[before].Forget(instance)
 	}
-	l.promises.make(instance, best.pool.Name, plan)
+	l.promises.Make(instance, best.Pool.Name, plan)
 	return best, nil
 }
 

@@ -69,7 +69,7 @@ func (e *Engine) PoolStatuses(ctx context.Context) ([]PoolStatus, error) {
 	}
 	for n := range all {
 		s := &statuses[n]
-		s.Queued = e.lines.waiting(s.Name)
+		s.Queued = e.progress.Waiting(s.Name)
 		s.Healthy = s.Health == "ok"
 		if b := breakers[s.Name]; b.Open() {
 			s.Breaker = b.Cause

@@ -18,7 +18,7 @@ var goOn = next{}
 
 func later(d time.Duration) next { return next{wait: true, after: d} }
 
-// untilWoken waits for the poller, or for a slot.
+// untilWoken waits for the end of a task, or for a slot.
 var untilWoken = next{wait: true}
 
 // Backoff of requests that did not get through, and of failed deletes.

@@ -89,11 +89,11 @@ func (l *leader) verifyStep(ctx context.Context, i *serviceforge.Instance) (next
 // verifyDeployment makes sure that the deployment is there and ours, and learns
 // its addresses and what hangs on them.
 func (l *leader) verifyDeployment(ctx context.Context, i *serviceforge.Instance) error {
-	p, err := l.poller(i.Pool)
+	p, err := l.dispatcher(i.Pool)
 	if err != nil {
 		return err
 	}
-	whose, err := l.owner(ctx, p.director, i)
+	whose, err := l.owner(ctx, p.Director, i)
 	switch {
 	case err != nil:
 		return err
@@ -102,7 +102,7 @@ func (l *leader) verifyDeployment(ctx context.Context, i *serviceforge.Instance)
 	case whose != ours:
 		return serviceforge.Errorf(serviceforge.Unprocessable, "the deployment %s is not this broker's for this instance any more; it is left alone", i.Deployment)
 	}
-	vms, err := p.director.Instances(ctx, i.Deployment)
+	vms, err := p.Director.Instances(ctx, i.Deployment)
 	if err != nil {
 		return err
 	}

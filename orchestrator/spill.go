@@ -6,6 +6,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
+	"github.com/serviceforge/serviceforge/orchestrator/dispatch"
 	"github.com/serviceforge/serviceforge/orchestrator/verdict"
 )
 
@@ -52,7 +53,7 @@ func (l *leader) leave(ctx context.Context, i *serviceforge.Instance, cause stri
 // leaving has the deployment deleted, as a deprovision would, and then frees
 // the instance from its pool.
 func (l *leader) leaving(ctx context.Context, i *serviceforge.Instance) (next, error) {
-	p, err := l.poller(i.Pool)
+	p, err := l.dispatcher(i.Pool)
 	if err != nil {
 		return goOn, err
 	}
@@ -63,7 +64,7 @@ func (l *leader) leaving(ctx context.Context, i *serviceforge.Instance) (next, e
 	case intent.Task == 0:
 		return l.postLeave(ctx, i, p)
 	}
-	task, err := p.result(i.ID, &i.Operation.Intent)
+	task, err := p.Task(i.ID, &i.Operation.Intent)
 	forgotten := serviceforge.CodeOf(err) == serviceforge.NotFound
 	switch {
 	case err != nil && !forgotten:
@@ -81,15 +82,15 @@ func (l *leader) leaving(ctx context.Context, i *serviceforge.Instance) (next, e
 }
 
 // postLeave asks the director for the deletion, unless it was asked already.
-func (l *leader) postLeave(ctx context.Context, i *serviceforge.Instance, p *poller) (next, error) {
-	task, found, wait, err := l.find(ctx, p.director, &i.Operation.Intent)
+func (l *leader) postLeave(ctx context.Context, i *serviceforge.Instance, p *dispatch.Dispatcher) (next, error) {
+	task, found, wait, err := l.find(ctx, p.Director, &i.Operation.Intent)
 	switch {
 	case err != nil:
 		return goOn, err
 	case wait > 0:
 		return later(wait), nil
 	case !found:
-		whose, err := l.owner(ctx, p.director, i)
+		whose, err := l.owner(ctx, p.Director, i)
 		switch {
 		case err != nil:
 			return goOn, err
@@ -100,7 +101,7 @@ func (l *leader) postLeave(ctx context.Context, i *serviceforge.Instance, p *pol
 		}
 		sending, cancel := context.WithTimeout(ctx, l.PostTimeout)
 		defer cancel()
-		if task, err = p.director.Delete(sending, i.Deployment, i.Operation.Intent.ContextID); serviceforge.CodeOf(err) == serviceforge.NotFound {
+		if task, err = p.Director.Delete(sending, i.Deployment, i.Operation.Intent.ContextID); serviceforge.CodeOf(err) == serviceforge.NotFound {
 			return l.elsewhere(ctx, i)
 		}
 		if err != nil {

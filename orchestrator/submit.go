@@ -7,6 +7,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
+	"github.com/serviceforge/serviceforge/orchestrator/dispatch"
 	"github.com/serviceforge/serviceforge/orchestrator/verdict"
 )
 
@@ -18,7 +19,7 @@ func contextID(o *serviceforge.Operation, step string) string {
 
 // post sends what was intended and stores the task. Whether an unanswered
 // request got through is not known: submit looks for it.
-func (l *leader) post(ctx context.Context, i *serviceforge.Instance, p *poller, send func(context.Context) (int, error)) (next, error) {
+func (l *leader) post(ctx context.Context, i *serviceforge.Instance, p *dispatch.Dispatcher, send func(context.Context) (int, error)) (next, error) {
 	sending, cancel := context.WithTimeout(ctx, l.PostTimeout)
 	defer cancel()
 	task, err := send(sending)
@@ -29,21 +30,21 @@ func (l *leader) post(ctx context.Context, i *serviceforge.Instance, p *poller, 
 }
 
 // submitted stores the director's answer.
-func (l *leader) submitted(ctx context.Context, i *serviceforge.Instance, p *poller, task int) (next, error) {
+func (l *leader) submitted(ctx context.Context, i *serviceforge.Instance, p *dispatch.Dispatcher, task int) (next, error) {
 	i.Operation.Intent.Task = task
 	n, err := l.advance(ctx, i, serviceforge.Submitted)
 	if err == nil {
-		p.expect(i.ID, task)
+		p.Expect(i.ID, task)
 	}
 	return n, err
 }
 
 // asked stores the director's answer in a step that waits for the task as well.
-func (l *leader) asked(ctx context.Context, i *serviceforge.Instance, p *poller, task int) (next, error) {
+func (l *leader) asked(ctx context.Context, i *serviceforge.Instance, p *dispatch.Dispatcher, task int) (next, error) {
 	i.Operation.Intent.Task = task
 	err := l.put(ctx, i)
 	if err == nil {
-		p.expect(i.ID, task)
+		p.Expect(i.ID, task)
 	}
 	return goOn, err
 }
@@ -52,11 +53,11 @@ func (l *leader) asked(ctx context.Context, i *serviceforge.Instance, p *poller,
 // answer was, or the leader died over it. The director is asked for the
 // context id first, so that nothing is posted twice.
 func (l *leader) submit(ctx context.Context, i *serviceforge.Instance) (next, error) {
-	p, err := l.poller(i.Pool)
+	p, err := l.dispatcher(i.Pool)
 	if err != nil {
 		return goOn, err
 	}
-	task, found, wait, err := l.find(ctx, p.director, &i.Operation.Intent)
+	task, found, wait, err := l.find(ctx, p.Director, &i.Operation.Intent)
 	switch {
 	case err != nil:
 		return goOn, err
@@ -76,7 +77,7 @@ func (l *leader) submit(ctx context.Context, i *serviceforge.Instance) (next, er
 		return l.again(ctx, i, "the manifest changed between two attempts")
 	}
 	return l.post(ctx, i, p, func(ctx context.Context) (int, error) {
-		return p.director.Deploy(ctx, manifest, i.Operation.Intent.ContextID)
+		return p.Director.Deploy(ctx, manifest, i.Operation.Intent.ContextID)
 	})
 }
 

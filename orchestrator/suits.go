@@ -8,6 +8,7 @@ import (
 	"github.com/serviceforge/serviceforge/catalog"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
+	"github.com/serviceforge/serviceforge/orchestrator/dispatch"
 )
 
 // lack says what the pool's director does not have of what a plan needs of it,
@@ -42,7 +43,7 @@ func lack(ctx context.Context, d director.Director, p *pools.Pool, needs catalog
 // mayStand asks the director, before anything is deployed there, whether it has
 // what the plan needs. Where it has not, a new instance goes to another pool, if
 // there is one; left says that it does.
-func (l *leader) mayStand(ctx context.Context, i *serviceforge.Instance, p *poller) (left bool, err error) {
+func (l *leader) mayStand(ctx context.Context, i *serviceforge.Instance, p *dispatch.Dispatcher) (left bool, err error) {
 	wished := i.Wished()
 	plan, err := l.wishedPlan(i, wished.Present())
 	if err != nil || plan.Needs.Director == (catalog.DirectorNeeds{}) {
@@ -50,7 +51,7 @@ func (l *leader) mayStand(ctx context.Context, i *serviceforge.Instance, p *poll
 	}
 	asking, cancel := context.WithTimeout(ctx, l.PostTimeout)
 	defer cancel()
-	missing, err := lack(asking, p.director, &p.pool, plan.Needs.Director)
+	missing, err := lack(asking, p.Director, &p.Pool, plan.Needs.Director)
 	if err != nil || missing == "" {
 		return false, err
 	}

@@ -132,7 +132,7 @@ func (s *sweeper) ask(ctx context.Context, gap time.Duration, do func(context.Co
 		return err
 	}
 	for _, pool := range s.pools {
-		if b := s.pollers[pool].breaker.State(); b.Open() {
+		if b := s.dispatchers[pool].Breaker.State(); b.Open() {
 			return serviceforge.Errorf(serviceforge.Unavailable, "the breaker of pool %s is open: %s", pool, b.Cause)
 		}
 	}

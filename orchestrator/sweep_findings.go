@@ -95,7 +95,7 @@ func (e *Engine) Sweeps(ctx context.Context) ([]store.Sweep, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, group := range e.directorGroups() {
+	for _, group := range e.Pools.ByDirector() {
 		if _, ok := all[group[0]]; !ok {
 			all[group[0]] = store.Sweep{Pool: group[0]} // not looked at yet
 		}

@@ -22,7 +22,7 @@ const (
 )
 
 // Breaker says whether a director is given new work. It opens when the director
-// does not answer (away: the poller asks until it does) or when its tasks fail
+// does not answer (away: it is asked until it does) or when its tasks fail
 // for reasons of the infrastructure (sick: one deploy at a time is let through).
 type Breaker struct {
 	now     func() time.Time

@@ -26,8 +26,10 @@ var arrows = []struct {
 
 	{"orchestrator/bosh", "serviceforge orchestrator/director"},
 	{"orchestrator/install", "serviceforge infrastructure_pools orchestrator/director orchestrator/shelf releases releases/archive releases/boshrelease releases/spiff releases/validate store"},
-	{"orchestrator", "serviceforge catalog infrastructure_pools orchestrator/breaker orchestrator/director orchestrator/line orchestrator/shelf " +
-		"orchestrator/verdict orchestrator/work releases releases/deployed releases/parameters releases/spiff store users"},
+	{"orchestrator", "serviceforge catalog infrastructure_pools orchestrator/director orchestrator/dispatch orchestrator/line orchestrator/progress " +
+		"orchestrator/shelf orchestrator/verdict orchestrator/work releases releases/deployed releases/parameters releases/spiff store users"},
+	{"orchestrator/dispatch", "serviceforge infrastructure_pools orchestrator/breaker orchestrator/director orchestrator/line orchestrator/progress orchestrator/work store"},
+	{"orchestrator/progress", "serviceforge orchestrator/line orchestrator/work store"},
 	{"orchestrator/breaker", "serviceforge orchestrator/director orchestrator/verdict store"},
 	{"orchestrator/verdict", "serviceforge orchestrator/director"},
 	{"orchestrator/line", ""},
@@ -104,7 +106,7 @@ var foreign = map[string]string{
 	"golang.org/x/crypto":                                   "store releases/secrets",
 	"golang.org/x/oauth2":                                   "orchestrator/bosh",
 	"golang.org/x/sys":                                      "releases/spiff localbosh/blobs localbosh/deploy localbosh/render localbosh/vm",
-	"golang.org/x/time":                                     "admin broker orchestrator",
+	"golang.org/x/time":                                     "admin broker orchestrator/dispatch",
 	"google.golang.org/grpc":                                "store users releases/etcdserver",
 	"gopkg.in/yaml.v3":                                      "config infrastructure_pools releases releases/authoring releases/boshrelease releases/deployed releases/trees releases/validate releases/yamldoc localbosh/api localbosh/deploy localbosh/manifest localbosh/monit",
 }

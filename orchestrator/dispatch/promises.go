@@ -1,12 +1,12 @@
-package orchestrator
+package dispatch
 
 import "sync"
 
-// promises are the pools in whose lines instances wait that no record places
+// Promises are the pools in whose lines instances wait that no record places
 // yet: where a pool has no limit nothing needs to be claimed, and a place in a
 // line costs no transaction. They are lost with the leader; the next one
 // chooses again.
-type promises struct {
+type Promises struct {
 	mu     sync.Mutex
 	made   map[string]promise // by instance
 	counts map[promise]int    // a promise without a plan counts those of all plans
@@ -14,12 +14,13 @@ type promises struct {
 
 type promise struct{ pool, plan string }
 
-func newPromises() *promises {
-	return &promises{made: map[string]promise{}, counts: map[promise]int{}}
+// NewPromises returns none.
+func NewPromises() *Promises {
+	return &Promises{made: map[string]promise{}, counts: map[promise]int{}}
 }
 
-// make notes the pool of an instance; "" takes the promise back.
-func (p *promises) make(instance, pool, plan string) {
+// Make notes the pool of an instance; "" takes the promise back.
+func (p *Promises) Make(instance, pool, plan string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if old, ok := p.made[instance]; ok {
@@ -32,7 +33,7 @@ func (p *promises) make(instance, pool, plan string) {
 	}
 }
 
-func (p *promises) count(made promise, n int) {
+func (p *Promises) count(made promise, n int) {
 	for _, key := range []promise{made, {pool: made.pool}} {
 		if p.counts[key] += n; p.counts[key] == 0 {
 			delete(p.counts, key)
@@ -40,15 +41,15 @@ func (p *promises) count(made promise, n int) {
 	}
 }
 
-// pool is the one that the instance was promised, or "".
-func (p *promises) pool(instance string) string {
+// Pool is the one that the instance was promised, or "".
+func (p *Promises) Pool(instance string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.made[instance].pool
 }
 
-// use counts what is promised of a pool, and of that what is for a plan.
-func (p *promises) use(pool, plan string) (instances, ofPlan int) {
+// Use counts what is promised of a pool, and of that what is for a plan.
+func (p *Promises) Use(pool, plan string) (instances, ofPlan int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.counts[promise{pool: pool}], p.counts[promise{pool, plan}]

@@ -1,4 +1,4 @@
-package orchestrator
+package dispatch
 
 import (
 	"github.com/serviceforge/serviceforge"
@@ -6,20 +6,20 @@ import (
 	"github.com/serviceforge/serviceforge/store"
 )
 
-// admit gives an instance one of the pool's slots for a verb, or a place in the
+// Admit gives an instance one of the pool's slots for a verb, or a place in the
 // line. Behind an open breaker all wait, but for one that is let through to see
 // how things are.
-func (p *poller) admit(i *serviceforge.Instance, verb string) bool {
+func (p *Dispatcher) Admit(i *serviceforge.Instance, verb string) bool {
 	defer p.changed()
 	t := line.Ticket{
 		Instance: i.ID, Organization: i.OrganizationGUID, Plan: i.PlanID, Verb: verb,
 		Upkeep: isUpkeep(i.Operation.Kind), Since: i.Operation.ID,
 	}
-	blocked := p.breaker.Blocks(verb)
+	blocked := p.Breaker.Blocks(verb)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, has := p.inFlight[i.ID]; has {
-		if !blocked || p.breaker.Try(i.ID) {
+		if !blocked || p.Breaker.Try(i.ID) {
 			p.begin(i, verb)
 			return true
 		}
@@ -29,7 +29,7 @@ func (p *poller) admit(i *serviceforge.Instance, verb string) bool {
 	}
 	p.line.Add(t)
 	free := p.free()
-	if free <= 0 || (blocked && !p.breaker.Try(i.ID)) || (!blocked && !p.line.Among(i.ID, free, p.blocked())) {
+	if free <= 0 || (blocked && !p.Breaker.Try(i.ID)) || (!blocked && !p.line.Among(i.ID, free, p.blocked())) {
 		return false
 	}
 	p.begin(i, verb)
@@ -42,8 +42,8 @@ func isUpkeep(k serviceforge.Kind) bool { return k == serviceforge.Repair }
 
 // begin gives the instance a slot. The first one begins its deadline, which is
 // stored with what it is used for. p.mu is held.
-func (p *poller) begin(i *serviceforge.Instance, verb string) {
-	now := p.leader.Now()
+func (p *Dispatcher) begin(i *serviceforge.Instance, verb string) {
+	now := p.common.Now()
 	p.inFlight[i.ID] = flight{plan: i.PlanID, verb: verb, since: now, whole: true, revision: i.Revision}
 	if i.Operation.BegunAt.IsZero() {
 		i.Operation.BegunAt = now.UTC()
@@ -62,12 +62,13 @@ func ticketOf(s *store.Summary) line.Ticket {
 	return t
 }
 
-// await has an instance stand in the line; it is looked at when it is its turn.
-func (p *poller) await(t line.Ticket) {
+// Await has an instance stand in the line; it is looked at when it is its turn.
+func (p *Dispatcher) Await(s *store.Summary) {
+	t := ticketOf(s)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, has := p.inFlight[t.Instance]; has {
-		p.leader.queue.Add(t.Instance)
+		p.common.Queue.Add(t.Instance)
 		return
 	}
 	p.line.Add(t)
@@ -76,15 +77,15 @@ func (p *poller) await(t line.Ticket) {
 }
 
 // free is how many slots nobody holds. p.mu is held.
-func (p *poller) free() int { return p.pool.MaxInFlight - len(p.inFlight) }
+func (p *Dispatcher) free() int { return p.Pool.MaxInFlight - len(p.inFlight) }
 
-func (p *poller) blocked() map[string]bool {
-	return map[string]bool{serviceforge.VerbDeploy: p.breaker.Blocks(serviceforge.VerbDeploy), serviceforge.VerbDelete: p.breaker.Blocks(serviceforge.VerbDelete), serviceforge.VerbErrand: p.breaker.Blocks(serviceforge.VerbErrand)}
+func (p *Dispatcher) blocked() map[string]bool {
+	return map[string]bool{serviceforge.VerbDeploy: p.Breaker.Blocks(serviceforge.VerbDeploy), serviceforge.VerbDelete: p.Breaker.Blocks(serviceforge.VerbDelete), serviceforge.VerbErrand: p.Breaker.Blocks(serviceforge.VerbErrand)}
 }
 
-// observe learns from a record that changed: who holds a slot, who is done.
-func (p *poller) observe(id string, s store.Summary, found bool) {
-	elsewhere := s.Pool != p.pool.Name && p.leader.promises.pool(id) != p.pool.Name
+// Observe learns from a record that changed: who holds a slot, who is done.
+func (p *Dispatcher) Observe(id string, s store.Summary, found bool) {
+	elsewhere := s.Pool != p.Pool.Name && p.common.Promises.Pool(id) != p.Pool.Name
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
@@ -103,7 +104,7 @@ func (p *poller) observe(id string, s store.Summary, found bool) {
 		p.release(id, false)
 	case s.AtDirector():
 		if _, known := p.inFlight[id]; !known {
-			p.inFlight[id] = flight{plan: s.PlanID, verb: ticketOf(&s).Verb, since: p.leader.Now()}
+			p.inFlight[id] = flight{plan: s.PlanID, verb: ticketOf(&s).Verb, since: p.common.Now()}
 		}
 		p.line.Leave(id)
 	case s.Step == serviceforge.Accepted && s.Pool != "": // it has something to end first
@@ -111,8 +112,8 @@ func (p *poller) observe(id string, s store.Summary, found bool) {
 	}
 }
 
-// forget lets an instance go that stood in the line by a promise.
-func (p *poller) forget(id string) {
+// Forget lets an instance go that stood in the line by a promise.
+func (p *Dispatcher) Forget(id string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.release(id, true)
@@ -120,13 +121,13 @@ func (p *poller) forget(id string) {
 
 // release frees the instance's slot for the next in line; over = nothing of it
 // is of interest any more. p.mu is held.
-func (p *poller) release(id string, over bool) {
+func (p *Dispatcher) release(id string, over bool) {
 	p.changed()
 	delete(p.inFlight, id)
 	if over {
 		p.line.Leave(id)
 		delete(p.due, id)
-		p.breaker.Over(id)
+		p.Breaker.Over(id)
 		for task, owner := range p.expected {
 			if owner == id {
 				delete(p.expected, task)
@@ -145,14 +146,14 @@ func (p *poller) release(id string, over bool) {
 // wakeLine has those looked at whose turn it is: as many as there are free
 // slots, and one of those behind an open breaker when it is time to try.
 // p.mu is held.
-func (p *poller) wakeLine() {
+func (p *Dispatcher) wakeLine() {
 	free := p.free()
 	if free <= 0 {
 		return
 	}
-	if after, some := p.breaker.TryIn(); some && after == 0 {
+	if after, some := p.Breaker.TryIn(); some && after == 0 {
 		for t := range p.line.Turns(map[string]bool{serviceforge.VerbDelete: true, serviceforge.VerbErrand: true}) {
-			p.leader.queue.Add(t.Instance)
+			p.common.Queue.Add(t.Instance)
 			free--
 			break
 		}
@@ -161,29 +162,29 @@ func (p *poller) wakeLine() {
 		if free--; free < 0 {
 			return
 		}
-		p.leader.queue.Add(t.Instance)
+		p.common.Queue.Add(t.Instance)
 	}
 }
 
 // turned is told by the breaker that it opened or closed. Who has no more than
 // a promise looks whether another pool can take it.
-func (p *poller) turned() {
+func (p *Dispatcher) turned() {
 	p.mu.Lock()
 	p.wakeLine()
 	for t := range p.line.Turns(nil) {
-		if p.leader.promises.pool(t.Instance) == p.pool.Name {
-			p.leader.queue.Add(t.Instance)
+		if p.common.Promises.Pool(t.Instance) == p.Pool.Name {
+			p.common.Queue.Add(t.Instance)
 		}
 	}
 	p.mu.Unlock()
 	select {
-	case p.wake <- struct{}{}: // the poller tries how things are
+	case p.wake <- struct{}{}: // watch tries how things are
 	default:
 	}
 	select {
-	case p.leader.turned <- struct{}{}:
+	case p.common.Turned <- struct{}{}:
 	default:
 	}
-	known := p.breaker.State()
-	p.leader.Log.Warn("a breaker turned", "pool", p.pool.Name, "open", known.Open(), "cause", known.Cause)
+	known := p.Breaker.State()
+	p.common.Log.Warn("a breaker turned", "pool", p.Pool.Name, "open", known.Open(), "cause", known.Cause)
 }

@@ -1,12 +1,13 @@
-package orchestrator
+package dispatch
 
 import (
 	"context"
 	"sync"
 	"time"
 
-	"github.com/serviceforge/serviceforge/orchestrator/work"
 	"golang.org/x/time/rate"
+
+	"github.com/serviceforge/serviceforge/orchestrator/work"
 )
 
 // budget bounds what is asked of one director, whichever of its pools it is
@@ -20,7 +21,7 @@ func newBudget() *budget {
 	return &budget{events: rate.NewLimiter(eventReads, eventReads)}
 }
 
-// The pace of pollers: at most callsPerWindow calls in any window, of which
+// The pace of looks at tasks: at most callsPerWindow calls in any window, of which
 // the first may follow each other at once and the others are callSpacing apart.
 const (
 	window         = 10 * time.Second

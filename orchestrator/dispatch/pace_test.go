@@ -1,4 +1,4 @@
-package orchestrator
+package dispatch
 
 import (
 	"slices"
@@ -47,8 +47,8 @@ func TestPoolsOfOneDirectorAreWatchedAtOnePace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := newLeader(&Engine{Options: Options{Pools: set, Now: time.Now}}, 1)
-	one, two, three := l.pollers["one"].budget, l.pollers["two"].budget, l.pollers["three"].budget
+	l := New(&Common{Now: time.Now}, set, nil)
+	one, two, three := l["one"].budget, l["two"].budget, l["three"].budget
 	if one != three || one == two {
 		t.Errorf("pools one and three are to share a budget (%p, %p), two has its own (%p)", one, three, two)
 	}

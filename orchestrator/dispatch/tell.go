@@ -1,4 +1,4 @@
-package orchestrator
+package dispatch
 
 import (
 	"context"
@@ -8,13 +8,12 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator/line"
+	"github.com/serviceforge/serviceforge/orchestrator/progress"
 	"github.com/serviceforge/serviceforge/orchestrator/work"
 	"github.com/serviceforge/serviceforge/store"
 )
 
 const (
-	// tellEvery is the least pause between two writes of what is told of a pool.
-	tellEvery = 2 * time.Second
 	// tellBytes is how much may be written of a pool in a second: a line of
 	// many thousands is told less often.
 	tellBytes = 32 << 10
@@ -32,21 +31,21 @@ type flight struct {
 }
 
 // left is about how long a slot will be held; false = not known. p.mu is held.
-func (p *poller) left(f flight) (time.Duration, bool) {
+func (p *Dispatcher) left(f flight) (time.Duration, bool) {
 	took, known := p.took.Of(f.verb, f.plan)
-	return max(0, took-p.leader.Now().Sub(f.since)), known
+	return max(0, took-p.common.Now().Sub(f.since)), known
 }
 
 // learn notes how long a task took that succeeded. p.mu is held.
-func (p *poller) learn(id string) {
+func (p *Dispatcher) learn(id string) {
 	if f := p.inFlight[id]; f.whole {
-		p.took.Learn(f.verb, f.plan, p.leader.Now().Sub(f.since).Round(time.Millisecond))
+		p.took.Learn(f.verb, f.plan, p.common.Now().Sub(f.since).Round(time.Millisecond))
 	}
 }
 
-// ran notes how long an errand took that succeeded: without it nothing could be
+// Ran notes how long an errand took that succeeded: without it nothing could be
 // foretold while one waits in the line.
-func (p *poller) ran(id string) {
+func (p *Dispatcher) Ran(id string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.inFlight[id].verb == serviceforge.VerbErrand { // before a delete it has the slot of that
@@ -54,23 +53,14 @@ func (p *poller) ran(id string) {
 	}
 }
 
-// restoreTold takes over what the leader before told of the pools.
-func (l *leader) restoreTold(ctx context.Context) {
-	all, err := l.Store.AllTold(ctx)
-	if err != nil {
-		l.Log.Warn("how long tasks take is to be learned anew", "error", serviceforge.DetailOf(err))
-		return
-	}
-	for pool, t := range all {
-		if p := l.pollers[pool]; p != nil {
-			p.restored = t
-			maps.Copy(p.took, t.Took)
-		}
-	}
+// RestoreTold takes over what was told last, by whichever leader.
+func (p *Dispatcher) RestoreTold(t store.Told) {
+	p.restored = t
+	maps.Copy(p.took, t.Took)
 }
 
 // changed has tell look again.
-func (p *poller) changed() {
+func (p *Dispatcher) changed() {
 	select {
 	case p.news <- struct{}{}:
 	default:
@@ -80,20 +70,20 @@ func (p *poller) changed() {
 // tell writes what the replicas are to know of the pool whenever it changed, at
 // most every tellEvery, until ctx ends. While somebody waits or looks, time is
 // a change too.
-func (p *poller) tell(ctx context.Context) {
+func (p *Dispatcher) tell(ctx context.Context) {
 	before := p.restored
 	for ctx.Err() == nil {
-		if p.leader.gate.Wait(ctx) != nil {
+		if p.common.Gate.Wait(ctx) != nil {
 			return
 		}
 		now := p.told()
-		wait := tellEvery
+		wait := progress.TellEvery
 		if !reflect.DeepEqual(now, before) {
-			size, err := p.leader.Store.PutTold(ctx, p.pool.Name, now, p.leader.term)
+			size, err := p.common.Store.PutTold(ctx, p.Pool.Name, now, p.common.Term)
 			if err == nil {
 				before = now
 			} else if ctx.Err() == nil {
-				p.leader.Log.Warn("the line of a pool was not told", "pool", p.pool.Name, "error", serviceforge.DetailOf(err))
+				p.common.Log.Warn("the line of a pool was not told", "pool", p.Pool.Name, "error", serviceforge.DetailOf(err))
 			}
 			wait = max(wait, time.Duration(size)*time.Second/tellBytes)
 		} else if now.Waiting == 0 && len(now.Tasks) == 0 {
@@ -108,11 +98,11 @@ func (p *poller) tell(ctx context.Context) {
 }
 
 // told makes what the replicas are to know.
-func (p *poller) told() store.Told {
+func (p *Dispatcher) told() store.Told {
 	tasks := p.lookedAt()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	breaker := p.breaker.State()
+	breaker := p.Breaker.State()
 	t := store.Told{Waiting: p.line.Len(), Trouble: breaker.Open()}
 	for kind, took := range p.took {
 		if t.Took == nil {
@@ -137,7 +127,7 @@ func (p *poller) told() store.Told {
 }
 
 // foretell tells the line, and when whose turn will be. p.mu is held.
-func (p *poller) foretell(t *store.Told) {
+func (p *Dispatcher) foretell(t *store.Told) {
 	known := !t.Trouble
 	var left []time.Duration
 	for _, f := range p.inFlight {
@@ -145,7 +135,7 @@ func (p *poller) foretell(t *store.Told) {
 		known = known && ok
 		left = append(left, l)
 	}
-	slots := line.NewSlotTimes(max(1, p.pool.MaxInFlight), left)
+	slots := line.NewSlotTimes(max(1, p.Pool.MaxInFlight), left)
 	last := time.Duration(-1)
 	for waiting := range p.line.Turns(nil) {
 		if t.Queue(waiting.Since); len(t.Line)/8 >= toldPlaces {
@@ -170,15 +160,15 @@ type lookedTask struct {
 }
 
 // lookedAt are the pool's tasks that somebody looks at, by instance.
-func (p *poller) lookedAt() map[string]lookedTask {
+func (p *Dispatcher) lookedAt() map[string]lookedTask {
 	tasks := map[string]lookedTask{}
-	for _, id := range p.leader.progress.wanted() {
-		s, found, _ := p.leader.Store.Summary(id)
-		if !found || s.Pool != p.pool.Name || !s.HasTask() {
+	for _, id := range p.common.Board.Wanted() {
+		s, found, _ := p.common.Store.Summary(id)
+		if !found || s.Pool != p.Pool.Name || !s.HasTask() {
 			continue
 		}
-		at := p.leader.progress.at(id, s.OperationID)
-		tasks[id] = lookedTask{store.ToldTask{Stage: at.stage, Node: at.node, Percent: at.percent}, s.OperationID}
+		at := p.common.Board.At(id, s.OperationID)
+		tasks[id] = lookedTask{store.ToldTask{Stage: at.Stage, Node: at.Node, Percent: at.Percent}, s.OperationID}
 	}
 	return tasks
 }
