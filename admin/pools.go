@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/ownership"
 )
 
 // Pool is an infrastructure pool as an operator sees it.
@@ -97,12 +97,12 @@ func (q *request) name(parameter string) (string, error) {
 
 // Orphan is a deployment on a director that no instance has.
 type Orphan struct {
-	Pool       string             `json:"pool"`
-	Deployment string             `json:"deployment"`
-	Group      orchestrator.Group `json:"group"`
-	Instance   string             `json:"instance,omitempty"` // whom it was made for
-	DeletedAt  time.Time          `json:"deleted_at,omitzero"`
-	Deployed   bool               `json:"deployed"` // a deploy of it succeeded once
+	Pool       string          `json:"pool"`
+	Deployment string          `json:"deployment"`
+	Group      ownership.Group `json:"group"`
+	Instance   string          `json:"instance,omitempty"` // whom it was made for
+	DeletedAt  time.Time       `json:"deleted_at,omitzero"`
+	Deployed   bool            `json:"deployed"` // a deploy of it succeeded once
 }
 
 // Orphans is the answer to GET /admin/v1/orphans.
@@ -145,7 +145,7 @@ func (a *API) deleteOrphan(q *request) (any, error) {
 		return nil, err
 	}
 	query := q.URL.Query()
-	grace := orchestrator.DefaultGrace
+	grace := ownership.DefaultGrace
 	if text := query.Get("grace"); text != "" {
 		if grace, err = time.ParseDuration(text); err != nil || grace < 0 {
 			return nil, serviceforge.Wrap(err, serviceforge.Invalid, "grace must be a duration such as 10m")

@@ -12,7 +12,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/admin"
-	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/ownership"
 )
 
 func newOrphansCommand(env *clientEnv) *cobra.Command {
@@ -56,8 +56,8 @@ func newOrphansCommand(env *clientEnv) *cobra.Command {
 	return command
 }
 
-func styleOfGroup(g orchestrator.Group) style {
-	if g == orchestrator.Orphan {
+func styleOfGroup(g ownership.Group) style {
+	if g == ownership.Orphan {
 		return yellow
 	}
 	return red
@@ -78,7 +78,7 @@ func newOrphansDeleteCommand(env *clientEnv) *cobra.Command {
 	connection := connectionFlags(command, env)
 	flags := command.Flags()
 	flags.StringVar(&pool, "pool", "", "the pool whose director has it, where several do")
-	flags.DurationVar(&grace, "grace", orchestrator.DefaultGrace, "how long its instance must have been gone")
+	flags.DurationVar(&grace, "grace", ownership.DefaultGrace, "how long its instance must have been gone")
 	flags.StringArrayVar(&own, "i-own", nil, "delete `NAME` although it is unknown or foreign: you answer for it")
 	command.RunE = func(command *cobra.Command, names []string) error {
 		for _, name := range own {

@@ -2,13 +2,12 @@ package orchestrator
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/orchestrator/dispatch"
+	"github.com/serviceforge/serviceforge/orchestrator/ownership"
 	"github.com/serviceforge/serviceforge/orchestrator/verdict"
 	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/releases/deployed"
@@ -74,7 +73,7 @@ func (l *leader) intendDeploy(ctx context.Context, i *serviceforge.Instance) (ne
 		i.State = serviceforge.Deploying
 	}
 	i.Operation.Intent = serviceforge.Intent{
-		ContextID: contextID(&i.Operation, serviceforge.VerbDeploy), Verb: serviceforge.VerbDeploy, Digest: digest(manifest), Term: l.term,
+		ContextID: contextID(&i.Operation, serviceforge.VerbDeploy), Verb: serviceforge.VerbDeploy, Digest: deployed.Digest(manifest), Term: l.term,
 	}
 	if n, err := l.advance(ctx, i, serviceforge.Rendered); err != nil {
 		return n, err
@@ -108,15 +107,15 @@ func (l *leader) mayDeploy(ctx context.Context, d director.Director, i *servicef
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.PostTimeout)
 	defer cancel()
-	whose, err := l.owner(ctx, d, i)
+	whose, err := ownership.Of(ctx, l.Store, d, i)
 	switch {
 	case err != nil:
 		return err
-	case whose == foreign:
+	case whose == ownership.Others:
 		return serviceforge.Errorf(serviceforge.Unprocessable, "a deployment named %s exists that this broker did not make", i.Deployment)
-	case whose == earlier || whose == unheardOf: // its disks may hold what is not this instance's to read
+	case whose == ownership.Earlier || whose == ownership.UnheardOf: // its disks may hold what is not this instance's to read
 		return serviceforge.Errorf(serviceforge.Unprocessable, "the deployment %s of an earlier service instance still exists", i.Deployment)
-	case whose == nobody && i.Operation.Kind == serviceforge.Update:
+	case whose == ownership.Nobody && i.Operation.Kind == serviceforge.Update:
 		return serviceforge.Errorf(serviceforge.Unprocessable, "the deployment %s is gone from pool %s: delete the service instance", i.Deployment, i.Pool)
 	}
 	return nil
@@ -302,9 +301,4 @@ func (l *leader) input(i *serviceforge.Instance) (releases.Input, *releases.Rele
 		Instance: *i, Pool: pool, Broker: l.Store.BrokerID(), Versions: i.Versions,
 		First: i.Operation.Kind == serviceforge.Provision,
 	}, release, nil
-}
-
-func digest(manifest []byte) string {
-	sum := sha256.Sum256(manifest)
-	return hex.EncodeToString(sum[:])
 }

@@ -3,14 +3,13 @@ package orchestrator
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/orchestrator/dispatch"
+	"github.com/serviceforge/serviceforge/orchestrator/ownership"
 	"github.com/serviceforge/serviceforge/orchestrator/verdict"
 	"github.com/serviceforge/serviceforge/releases"
-	"github.com/serviceforge/serviceforge/releases/deployed"
 )
 
 func (l *leader) deleteStep(ctx context.Context, i *serviceforge.Instance) (next, error) {
@@ -83,15 +82,15 @@ func (l *leader) intendDelete(ctx context.Context, i *serviceforge.Instance) (ne
 	if !p.Admit(i, serviceforge.VerbDelete) {
 		return l.inLine(ctx, i)
 	}
-	whose, err := l.owner(ctx, p.Director, i)
+	whose, err := ownership.Of(ctx, l.Store, p.Director, i)
 	switch {
 	case err != nil:
 		return goOn, err
-	case whose == nobody:
+	case whose == ownership.Nobody:
 		return goOn, l.bury(ctx, i)
-	case whose != ours && i.Secrets.Empty(): // nothing was ever posted for this instance; its tombstone knows an earlier one's orphan
+	case whose != ownership.Ours && i.Secrets.Empty(): // nothing was ever posted for this instance; its tombstone knows an earlier one's orphan
 		return goOn, l.bury(ctx, i)
-	case whose != ours && whose != earlier: // both of those were deleted by whoever ordered them
+	case whose != ownership.Ours && whose != ownership.Earlier: // both of those were deleted by whoever ordered them
 		return goOn, serviceforge.Errorf(serviceforge.Unprocessable, "the deployment %s was not made by this broker for this instance; it is left alone: `serviceforge explain` says what to do", i.Deployment)
 	}
 	if e, some, err := l.nextErrand(i); err == nil && some && len(i.Facts) > 0 {
@@ -156,71 +155,4 @@ func (l *leader) bury(ctx context.Context, i *serviceforge.Instance) error {
 	}
 	l.progress.Forget(i.ID)
 	return nil
-}
-
-// owner says whose a deployment is.
-type owner int
-
-const (
-	nobody    owner = iota // there is no such deployment
-	ours                   // this instance's
-	earlier                // that of an instance of the same id whose tombstone is there
-	unheardOf              // stamped for the instance's id, by an operation that neither record nor tombstone knows
-	foreign
-)
-
-// owner looks at the deployment of the instance's name. The stamp in its
-// manifest decides; a deployment that never succeeded has no manifest, then the
-// tasks do, and without those what the instance had wished to post when the name
-// was free (DESIGN §4, "Stamp").
-func (l *leader) owner(ctx context.Context, d director.Director, i *serviceforge.Instance) (owner, error) {
-	manifest, err := d.Manifest(ctx, i.Deployment)
-	if serviceforge.CodeOf(err) == serviceforge.NotFound {
-		return nobody, nil
-	}
-	if err != nil {
-		return foreign, err
-	}
-	if len(manifest) > 0 {
-		stamp, ok := deployed.StampOf(manifest)
-		switch {
-		case !ok || stamp.Broker != l.Store.BrokerID() || stamp.Instance != i.ID:
-			return foreign, nil
-		case slices.Contains(i.Operations, stamp.Operation) || len(i.Facts) > 0: // a record with facts may be a restored one
-			return ours, nil
-		}
-		buried, err := l.buried(ctx, i)
-		switch {
-		case err != nil:
-			return foreign, err
-		case slices.Contains(buried, stamp.Operation):
-			return earlier, nil
-		}
-		return unheardOf, nil
-	}
-	tasks, err := d.Tasks(ctx, director.TaskQuery{Deployment: i.Deployment})
-	if err != nil {
-		return foreign, err
-	}
-	buried, err := l.buried(ctx, i)
-	if err != nil {
-		return foreign, err
-	}
-	found := tracesOf(tasks, i.Deployment, i.Operations, buried).owner
-	switch {
-	case found != nobody:
-		return found, nil
-	case i.Operation.Superseded.Verb == serviceforge.VerbDeploy: // a director may die when it has made the deployment and not yet the task
-		return ours, nil
-	}
-	return foreign, nil
-}
-
-// buried lists the operations of the earlier instances of the same id.
-func (l *leader) buried(ctx context.Context, i *serviceforge.Instance) ([]string, error) {
-	stone, err := l.Store.Tombstone(ctx, i.ID)
-	if serviceforge.CodeOf(err) == serviceforge.NotFound || stone.Deployment != i.Deployment {
-		return nil, ignoreGone(err)
-	}
-	return stone.Operations, err
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/serviceforge/serviceforge"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
+	"github.com/serviceforge/serviceforge/orchestrator/ownership"
 	"github.com/serviceforge/serviceforge/orchestrator/progress"
 	"github.com/serviceforge/serviceforge/orchestrator/shelf"
 	"github.com/serviceforge/serviceforge/orchestrator/work"
@@ -64,6 +65,7 @@ type Options struct {
 type Engine struct {
 	Options
 	progress *progress.Board
+	strays   *ownership.Finder
 	gate     *work.Gate
 	leading  atomic.Pointer[leader] // nil = another replica leads
 }
@@ -80,7 +82,10 @@ func New(o Options) *Engine {
 	case o.StrangerWait < 0:
 		o.StrangerWait = 0
 	}
-	return &Engine{Options: o, progress: progress.New(o.Store, o.Now), gate: work.NewGate()}
+	strays := &ownership.Finder{
+		Store: o.Store, Shelf: o.Shelf, Pools: o.Pools, Directors: o.Directors, Log: o.Log, Now: o.Now, NewID: o.NewID, PostTimeout: o.PostTimeout,
+	}
+	return &Engine{Options: o, strays: strays, progress: progress.New(o.Store, o.Now), gate: work.NewGate()}
 }
 
 // Run leads whenever this replica may, until ctx ends. It returns when nothing

@@ -11,6 +11,7 @@ import (
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
+	"github.com/serviceforge/serviceforge/orchestrator/ownership"
 )
 
 // deleted makes an instance and deletes it: what remains is a tombstone, and
@@ -36,7 +37,7 @@ func (d *scripted) stands(name, manifest, contextID string) {
 }
 
 // strays are all of them; every director answers.
-func (h *house) strays() []orchestrator.Stray {
+func (h *house) strays() []ownership.Stray {
 	h.t.Helper()
 	strays, silent, err := h.Strays(h.t.Context())
 	must(h.t, err)
@@ -128,7 +129,7 @@ func (h *house) deletesOnlyOrphans(strays []string) {
 		t.Errorf("left: %v", left)
 	}
 	for _, s := range left {
-		if s.Group == orchestrator.Orphan {
+		if s.Group == ownership.Orphan {
 			t.Errorf("%s is still there", s.Deployment)
 		}
 		_, err := h.DeleteStray(t.Context(), operator, "", s.Deployment, time.Hour, true)
@@ -158,7 +159,7 @@ func TestAnOrphanWhoseInstanceIsBackIsLeftAlone(t *testing.T) {
 	h.run()
 	h.until("a", created.Operation, serviceforge.Failed)
 	h.until("a", h.remove("a").Operation, serviceforge.Succeeded)
-	if left := h.strays(); len(left) != 1 || left[0].Group != orchestrator.Orphan || h.director.deployments["plain-a"].posts != 0 {
+	if left := h.strays(); len(left) != 1 || left[0].Group != ownership.Orphan || h.director.deployments["plain-a"].posts != 0 {
 		t.Errorf("left: %+v", left)
 	}
 	_, err := h.DeleteStray(t.Context(), orchestrator.Caller{}, "", "plain-a", 0, false)

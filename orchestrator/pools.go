@@ -1,22 +1,16 @@
 package orchestrator
 
 import (
-	"cmp"
 	"context"
-	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/serviceforge/serviceforge"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
-	"github.com/serviceforge/serviceforge/orchestrator/director"
+	"github.com/serviceforge/serviceforge/orchestrator/readiness"
 	"github.com/serviceforge/serviceforge/store"
 )
-
-// inspection bounds what one look at a director takes.
-const inspection = 5 * time.Second
 
 // PoolStatus is what operators see of an infrastructure pool.
 type PoolStatus struct {
@@ -58,7 +52,7 @@ func (e *Engine) PoolStatuses(ctx context.Context) ([]PoolStatus, error) {
 	for n := range all {
 		statuses[n] = statusOf(&all[n], marks[all[n].Name])
 		at[all[n].Name] = &statuses[n]
-		asking.Go(func() { _, statuses[n].Health = e.health(ctx, all[n].Name) })
+		asking.Go(func() { _, statuses[n].Health = readiness.Health(ctx, e.Directors[all[n].Name]) })
 	}
 	asking.Wait()
 	summaries := e.Store.Summaries()
@@ -108,26 +102,6 @@ func freePlaces(p *pools.Pool, instances int, claims map[serviceforge.Claim]stri
 	return min(free, max(0, p.Size()-instances))
 }
 
-// health asks the pool's director who it is, and whom it takes us for.
-func (e *Engine) health(ctx context.Context, pool string) (director.Info, string) {
-	asked := e.Directors[pool]
-	if asked == nil {
-		return director.Info{}, "no director is configured"
-	}
-	ctx, cancel := context.WithTimeout(ctx, inspection)
-	defer cancel()
-	info, err := asked.Info(ctx)
-	switch {
-	case err != nil:
-		return info, serviceforge.MessageOf(err)
-	case info.User == "" && info.UAA:
-		return info, "the director does not take our credentials; it has a UAA: name a client of it in the pool file (director.uaa)"
-	case info.User == "":
-		return info, "the director does not take our credentials"
-	}
-	return info, "ok"
-}
-
 // SetPoolState closes a pool for new instances (cordoned, draining) or opens it
 // (active), on all replicas, whatever its file says. Errors: NotFound, Invalid,
 // Unavailable.
@@ -164,112 +138,11 @@ func closures(m store.PoolMark, now time.Time) []store.Stall {
 
 const maxReason = 1 << 10
 
-// Finding is one thing that CheckPool looked at.
-type Finding struct {
-	Pool string
-	What string // e.g. "director", "cloud config"
-	Good bool
-	// Warning says that it serves, and should be otherwise.
-	Warning bool
-	Says    string
-}
-
-// CheckPool looks whether a pool can serve what is offered: its director
-// answers and lets us in with no more rights than needed, has the names of the pool file in its cloud config,
-// the BOSH releases, and the stemcells. Errors: NotFound.
-func (e *Engine) CheckPool(ctx context.Context, pool string) ([]Finding, error) {
+// CheckPool looks whether a pool can serve what is offered. Errors: NotFound.
+func (e *Engine) CheckPool(ctx context.Context, pool string) ([]readiness.Finding, error) {
 	p, err := e.Pools.Pool(pool)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 3*inspection)
-	defer cancel()
-	info, health := e.health(ctx, pool)
-	findings := append([]Finding{{What: "director", Good: health == "ok", Says: health}}, e.checkPlans(ctx, &p, health == "ok")...)
-	if d := e.Directors[pool]; health == "ok" {
-		findings = slices.Concat(findings, checkScopes(info), checkNames(ctx, d, &p), e.checkReleases(ctx, d), checkStemcells(ctx, d, &p))
-	}
-	for n := range findings {
-		findings[n].Pool = pool
-	}
-	return findings, nil
-}
-
-// checkPlans tells which plans could go to the pool by their rules, and cannot:
-// for what the pool lacks, or its director.
-func (e *Engine) checkPlans(ctx context.Context, p *pools.Pool, there bool) (findings []Finding) {
-	for _, o := range e.Shelf.Catalog().Offerings() {
-		for _, plan := range o.Plans {
-			if !plan.Pools.Allows(p.Name, p.Tags) {
-				continue
-			}
-			reason := p.Refuses(plan)
-			if reason == "" && there {
-				var err error
-				if reason, err = lack(ctx, e.Directors[p.Name], p, plan.Needs.Director); err != nil {
-					reason = "was not asked: " + serviceforge.MessageOf(err)
-				}
-			}
-			if reason != "" {
-				findings = append(findings, Finding{What: "plans", Good: true, Warning: true, Says: fmt.Sprintf("cannot take %s/%s: it %s", o.Name, plan.Name, reason)})
-			}
-		}
-	}
-	return findings
-}
-
-func checkNames(ctx context.Context, d director.Director, p *pools.Pool) []Finding {
-	const what = "cloud config"
-	texts, err := d.CloudConfigs(ctx)
-	if err != nil {
-		return []Finding{{What: what, Says: serviceforge.MessageOf(err)}}
-	}
-	if len(texts) == 0 {
-		return []Finding{{What: what, Says: "there is none, or our client may not read it (a team's client): the names of the pool file are not checked"}}
-	}
-	config, err := pools.ParseCloudConfig(texts...)
-	if err != nil {
-		return []Finding{{What: what, Says: serviceforge.MessageOf(err)}}
-	}
-	var findings []Finding
-	for _, missing := range p.Missing(config) {
-		findings = append(findings, Finding{What: what, Says: "there is no " + missing})
-	}
-	if len(findings) == 0 {
-		return []Finding{{What: what, Good: true, Says: "has every name of the pool file"}}
-	}
-	return findings
-}
-
-func (e *Engine) checkReleases(ctx context.Context, d director.Director) (findings []Finding) {
-	there, err := d.Releases(ctx)
-	if err != nil {
-		return []Finding{{What: "releases", Says: serviceforge.MessageOf(err)}}
-	}
-	editions := e.Shelf.Editions()
-	for _, ref := range slices.Sorted(maps.Keys(editions)) {
-		for _, b := range editions[ref].BOSHReleases() {
-			version := cmp.Or(editions[ref].Versions[b.Name], b.Version)
-			findings = append(findings, present("release", b.Name, version, there[b.Name]))
-		}
-	}
-	return findings
-}
-
-func checkStemcells(ctx context.Context, d director.Director, p *pools.Pool) (findings []Finding) {
-	there, err := d.Stemcells(ctx)
-	if err != nil {
-		return []Finding{{What: "stemcells", Says: serviceforge.MessageOf(err)}}
-	}
-	for _, os := range slices.Sorted(maps.Keys(p.Stemcells)) {
-		findings = append(findings, present("stemcell", os, p.Stemcells[os], there[os]))
-	}
-	return findings
-}
-
-func present(what, name, version string, there []string) Finding {
-	if slices.Contains(there, version) {
-		return Finding{What: what, Good: true, Says: fmt.Sprintf("%s/%s is there", name, version)}
-	}
-	return Finding{What: what, Says: fmt.Sprintf("%s/%s is not on the director", name, version)}
+	return readiness.Check(ctx, e.Directors[pool], &p, e.Shelf), nil
 }

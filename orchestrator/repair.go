@@ -7,6 +7,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
+	"github.com/serviceforge/serviceforge/orchestrator/ownership"
 	"github.com/serviceforge/serviceforge/store"
 )
 
@@ -93,13 +94,13 @@ func (l *leader) verifyDeployment(ctx context.Context, i *serviceforge.Instance)
 	if err != nil {
 		return err
 	}
-	whose, err := l.owner(ctx, p.Director, i)
+	whose, err := ownership.Of(ctx, l.Store, p.Director, i)
 	switch {
 	case err != nil:
 		return err
-	case whose == nobody:
+	case whose == ownership.Nobody:
 		return serviceforge.Errorf(serviceforge.Unprocessable, "the deployment %s is gone from pool %s: delete the service instance", i.Deployment, i.Pool)
-	case whose != ours:
+	case whose != ownership.Ours:
 		return serviceforge.Errorf(serviceforge.Unprocessable, "the deployment %s is not this broker's for this instance any more; it is left alone", i.Deployment)
 	}
 	vms, err := p.Director.Instances(ctx, i.Deployment)

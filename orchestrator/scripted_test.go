@@ -71,6 +71,16 @@ func (d *scripted) call(name string, do func() error) error {
 	return err
 }
 
+// posts is how often a deployment was posted, while others may be.
+func (d *scripted) posts(deployment string) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if there := d.deployments[deployment]; there != nil {
+		return there.posts
+	}
+	return 0
+}
+
 func lost(call string) error {
 	return serviceforge.Errorf(serviceforge.Unavailable, "the answer to %s is lost", call)
 }

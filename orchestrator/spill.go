@@ -7,6 +7,7 @@ import (
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/orchestrator/dispatch"
+	"github.com/serviceforge/serviceforge/orchestrator/ownership"
 	"github.com/serviceforge/serviceforge/orchestrator/verdict"
 )
 
@@ -90,13 +91,13 @@ func (l *leader) postLeave(ctx context.Context, i *serviceforge.Instance, p *dis
 	case wait > 0:
 		return later(wait), nil
 	case !found:
-		whose, err := l.owner(ctx, p.Director, i)
+		whose, err := ownership.Of(ctx, l.Store, p.Director, i)
 		switch {
 		case err != nil:
 			return goOn, err
-		case whose == nobody:
+		case whose == ownership.Nobody:
 			return l.elsewhere(ctx, i)
-		case whose != ours && whose != earlier:
+		case whose != ownership.Ours && whose != ownership.Earlier:
 			return goOn, serviceforge.Errorf(serviceforge.Unprocessable, "the deployment %s is not this broker's any more", i.Deployment)
 		}
 		sending, cancel := context.WithTimeout(ctx, l.PostTimeout)

@@ -8,6 +8,7 @@ import (
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
+	"github.com/serviceforge/serviceforge/orchestrator/ownership"
 )
 
 // Deployments that are not ours to touch, with a manifest and without one: every
@@ -18,19 +19,19 @@ func TestWhatIsNotOursIsLeftAloneByEveryCommand(t *testing.T) {
 		name     string
 		manifest func(broker string) string
 		posted   string // the context id of the task that posted it
-		group    orchestrator.Group
+		group    ownership.Group
 	}{
-		{"foreign, with our prefix", func(string) string { return "name: plain-x\n" }, "", orchestrator.Foreign},
-		{"foreign, with our prefix, never deployed", nil, "by-hand", orchestrator.Foreign},
-		{"foreign, with our prefix, no task is known", nil, "", orchestrator.Foreign},
+		{"foreign, with our prefix", func(string) string { return "name: plain-x\n" }, "", ownership.Foreign},
+		{"foreign, with our prefix, never deployed", nil, "by-hand", ownership.Foreign},
+		{"foreign, with our prefix, no task is known", nil, "", ownership.Foreign},
 		{"a second broker's", func(string) string {
 			return "# serviceforge broker=01SECOND instance=x operation=01SECONDOPERATION\n"
-		}, "01SECONDOPERATION.deploy.0", orchestrator.Foreign},
-		{"a second broker's, never deployed", nil, "01SECONDOPERATION.deploy.0", orchestrator.Foreign},
+		}, "01SECONDOPERATION.deploy.0", ownership.Foreign},
+		{"a second broker's, never deployed", nil, "01SECONDOPERATION.deploy.0", ownership.Foreign},
 		{"ours, its record was lost", func(broker string) string {
 			return "# serviceforge broker=" + broker + " instance=x operation=01ARZ3NDEKTSV4RRFFQ69G5FAV\n"
-		}, nobodys, orchestrator.Unknown},
-		{"ours, its record was lost, never deployed", nil, nobodys, orchestrator.Foreign},
+		}, nobodys, ownership.Unknown},
+		{"ours, its record was lost, never deployed", nil, nobodys, ownership.Foreign},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

@@ -9,6 +9,7 @@ import (
 	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/orchestrator/dispatch"
 	"github.com/serviceforge/serviceforge/orchestrator/verdict"
+	"github.com/serviceforge/serviceforge/releases/deployed"
 )
 
 // contextID names one attempt of one step; the director keeps it with the task
@@ -73,7 +74,7 @@ func (l *leader) submit(ctx context.Context, i *serviceforge.Instance) (next, er
 	if err != nil {
 		return goOn, err
 	}
-	if digest(manifest) != i.Operation.Intent.Digest { // e.g. a pool file was changed meanwhile
+	if deployed.Digest(manifest) != i.Operation.Intent.Digest { // e.g. a pool file was changed meanwhile
 		return l.again(ctx, i, "the manifest changed between two attempts")
 	}
 	return l.post(ctx, i, p, func(ctx context.Context) (int, error) {

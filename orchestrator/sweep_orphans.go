@@ -5,11 +5,9 @@ import (
 	"fmt"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/orchestrator/ownership"
 	"github.com/serviceforge/serviceforge/store"
 )
-
-// sweepActor deletes orphans.
-var sweepActor = Caller{Actor: "the engine"}
 
 // orphans deletes again what a deleted instance has left, e.g. since a request
 // of a frozen leader reached the director late, when the grace period is over.
@@ -27,12 +25,12 @@ func (s *sweeper) orphans(ctx context.Context, deployments []string, stones []st
 	var left []store.Finding
 	for _, name := range deployments {
 		stone, ok := buried[name]
-		if !ok || mine[name] || s.Now().Sub(stone.DeletedAt) < DefaultGrace {
+		if !ok || mine[name] || s.Now().Sub(stone.DeletedAt) < ownership.DefaultGrace {
 			continue
 		}
 		f := store.Finding{Kind: orphaned, Pool: s.pools[0], Instance: stone.ID, Deployment: name}
 		err := s.ask(ctx, sweepGap, func(ctx context.Context) error {
-			task, err := s.DeleteStray(ctx, sweepActor, s.pools[0], name, DefaultGrace, false)
+			task, err := s.strays.Delete(ctx, "the engine", s.pools[0], name, ownership.DefaultGrace, false)
 			f.Says = fmt.Sprintf("it is deleted by task %d of the director", task)
 			return err
 		})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/ownership"
 )
 
 // sweeps polls until the sweeps tell what is wanted: "kind instance" of each
@@ -164,7 +165,7 @@ func TestASweepDeletesOrphans(t *testing.T) {
 		}
 		return nil
 	})
-	later.Store(int64(orchestrator.DefaultGrace))
+	later.Store(int64(ownership.DefaultGrace))
 	h.sweeps("orphan late", "orphan never-deployed")
 	heal()
 	h.round()

@@ -130,8 +130,8 @@ func TestOnlyItsOwnDeploymentsWaitForADirector(t *testing.T) {
 			heal()
 			for id, operation := range operations {
 				h.until(id, operation, c.want)
-				if d := bad.deployments["plain-"+id]; c.posts > 0 && (d == nil || d.posts != c.posts) {
-					t.Errorf("%s: %+v, want %d posts", id, d, c.posts)
+				if posts := bad.posts("plain-" + id); c.posts > 0 && posts != c.posts {
+					t.Errorf("%s: %d posts, want %d", id, posts, c.posts)
 				}
 				h.until(id, h.remove(id).Operation, serviceforge.Succeeded)
 			}

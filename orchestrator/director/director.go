@@ -88,6 +88,9 @@ type Tarball struct {
 	Open func() (io.ReadCloser, error)
 }
 
+// Inspection bounds what one look at a director takes for which an operator waits.
+const Inspection = 5 * time.Second
+
 // Info is what a director says of itself.
 type Info struct {
 	Name, UUID, Version string

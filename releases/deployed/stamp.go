@@ -3,6 +3,8 @@
 package deployed
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"net/url"
 	"strings"
 )
@@ -44,4 +46,10 @@ func StampOf(manifest []byte) (Stamp, bool) {
 		*field.to = text
 	}
 	return s, true
+}
+
+// Digest tells manifests apart: SHA-256, in hex.
+func Digest(manifest []byte) string {
+	sum := sha256.Sum256(manifest)
+	return hex.EncodeToString(sum[:])
 }

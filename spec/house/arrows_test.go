@@ -15,19 +15,21 @@ var arrows = []struct {
 	to   string
 }{
 	{"cmd/serviceforge", "cmd"},
-	{"cmd", "serviceforge broker dashboard admin localbosh localbosh/render localbosh/vm demo config orchestrator orchestrator/bosh orchestrator/director orchestrator/install orchestrator/shelf " +
+	{"cmd", "serviceforge broker dashboard admin localbosh localbosh/render localbosh/vm demo config orchestrator orchestrator/bosh orchestrator/director orchestrator/install orchestrator/ownership orchestrator/readiness orchestrator/shelf " +
 		"store releases releases/archive releases/authoring releases/boshrelease releases/etcdserver releases/spiff releases/validate users infrastructure_pools catalog"},
 
 	{"broker", "serviceforge catalog orchestrator"},
 	{"dashboard", "serviceforge catalog orchestrator"},
-	{"admin", "serviceforge catalog orchestrator orchestrator/install releases/archive store"},
+	{"admin", "serviceforge catalog orchestrator orchestrator/ownership orchestrator/readiness orchestrator/install releases/archive store"},
 	{"demo", ""},
 	{"config", "serviceforge"},
 
 	{"orchestrator/bosh", "serviceforge orchestrator/director"},
 	{"orchestrator/install", "serviceforge infrastructure_pools orchestrator/director orchestrator/shelf releases releases/archive releases/boshrelease releases/spiff releases/validate store"},
-	{"orchestrator", "serviceforge catalog infrastructure_pools orchestrator/director orchestrator/dispatch orchestrator/line orchestrator/progress " +
-		"orchestrator/shelf orchestrator/verdict orchestrator/work releases releases/deployed releases/parameters releases/spiff store users"},
+	{"orchestrator", "serviceforge catalog infrastructure_pools orchestrator/director orchestrator/dispatch orchestrator/line orchestrator/ownership " +
+		"orchestrator/progress orchestrator/readiness orchestrator/shelf orchestrator/verdict orchestrator/work releases releases/deployed releases/parameters releases/spiff store users"},
+	{"orchestrator/ownership", "serviceforge infrastructure_pools orchestrator/director orchestrator/shelf releases/deployed store"},
+	{"orchestrator/readiness", "serviceforge catalog infrastructure_pools orchestrator/director orchestrator/shelf"},
 	{"orchestrator/dispatch", "serviceforge infrastructure_pools orchestrator/breaker orchestrator/director orchestrator/line orchestrator/progress orchestrator/work store"},
 	{"orchestrator/progress", "serviceforge orchestrator/line orchestrator/work store"},
 	{"orchestrator/breaker", "serviceforge orchestrator/director orchestrator/verdict store"},

@@ -1,14 +1,15 @@
-package orchestrator
+package ownership
 
 import (
-	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"strings"
+
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
 // traces are what the tasks of a deployment tell about where it comes from.
 // They decide where there is no manifest, which would carry a stamp.
 type traces struct {
-	owner   owner // nobody = no task tells
+	owner   Owner // nobody = no task tells
 	newest  int   // the newest task that deployed or deleted it; 0 = none is known
 	running int   // one of them that has not ended; 0 = none
 }
@@ -36,17 +37,17 @@ func tracesOf(tasks []director.Task, deployment string, operations, buried []str
 		}
 		switch {
 		case postedFor(t, operations):
-			found.owner = ours
+			found.owner = Ours
 		case postedFor(t, buried):
-			if found.owner == nobody {
-				found.owner = earlier
+			if found.owner == Nobody {
+				found.owner = Earlier
 			}
 		case !deletes(t, deployment):
 			alien = true
 		}
 	}
 	if alien {
-		found.owner = foreign
+		found.owner = Others
 	}
 	return found
 }

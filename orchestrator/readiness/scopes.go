@@ -1,9 +1,10 @@
-package orchestrator
+package readiness
 
 import (
 	"fmt"
-	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"strings"
+
+	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
 // checkScopes says whether our token may do what the engine does, and no more
