@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -14,8 +15,10 @@ import (
 
 func newReleasesCommand(env *clientEnv) *cobra.Command {
 	return showing(env, &cobra.Command{
-		Use:     "releases",
-		Short:   "List the service releases: versions, how many instances use them, and the pools that can carry them",
+		Use:   "releases",
+		Short: "List the service releases: versions, how many instances use them, and the pools that can carry them",
+		Long: `List the service releases: versions, how many instances use them, and the pools that can carry them.
+What a pool's director has is looked at when a release is installed, and again by "serviceforge pools sync".`,
 		Example: "  serviceforge releases\n  serviceforge releases --json",
 		Args:    cobra.NoArgs,
 	}, func(ctx context.Context, client *admin.Client, _ []string) ([]admin.Release, error) {
@@ -86,16 +89,20 @@ Its BOSH releases stay on the directors ("bosh clean-up" removes them there).`,
 
 func newPoolsSyncCommand(env *clientEnv) *cobra.Command {
 	command := &cobra.Command{
-		Use:   "sync POOL [FILE|URL|DIR…]",
-		Short: "Give a pool's director what installed service releases need there",
-		Long: `Look what a pool's director has of the installed service releases, and offer
-there what it can carry: for a pool that was added, or was away when a release
-was installed. Of the packed releases that are named, it is given what it lacks.`,
-		Example: "  serviceforge pools sync eu-1\n  serviceforge pools sync eu-1 serviceforge-redis-1.0.0.tgz",
-		Args:    cobra.MinimumNArgs(1),
+		Use:   "sync [POOL [FILE|URL|DIR…]]",
+		Short: "Look again what a pool's director has for installed service releases, and give it what it lacks",
+		Long: `Look again what a pool's director, or every pool's, has of the installed service
+releases, and offer there what it can carry: for a pool that was added, was away
+when a release was installed, or lost something since. Of the packed releases
+that are named, it is given what it lacks.`,
+		Example: "  serviceforge pools sync\n  serviceforge pools sync eu-1 serviceforge-redis-1.0.0.tgz",
+		Args:    cobra.ArbitraryArgs,
 	}
 	return showing(env, command, func(ctx context.Context, client *admin.Client, args []string) (admin.Synced, error) {
 		return inProgress(command, "synced", func(shown *progress) (admin.Synced, error) {
+			if len(args) == 0 {
+				return syncPools(ctx, client, shown)
+			}
 			return syncPool(ctx, client, args[0], args[1:], shown)
 		})
 	}, func(_ context.Context, r reader, done admin.Synced) error {
@@ -111,6 +118,32 @@ was installed. Of the packed releases that are named, it is given what it lacks.
 		_, err := fmt.Fprint(r.out, told.String())
 		return err
 	})
+}
+
+// syncPools looks at every pool. One whose director does not answer keeps no
+// other from being looked at.
+func syncPools(ctx context.Context, client *admin.Client, shown *progress) (all admin.Synced, err error) {
+	pools, err := client.Pools(ctx)
+	if err != nil {
+		return all, err
+	}
+	var errs []error
+	for i := range pools {
+		name := pools[i].Name
+		done, err := syncPool(ctx, client, name, nil, shown)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		all.Uploaded = append(all.Uploaded, done.Uploaded...)
+		for _, ref := range done.Ready {
+			all.Ready = append(all.Ready, ref+" on pool "+name)
+		}
+		for _, lack := range done.Lacking {
+			all.Lacking = append(all.Lacking, "pool "+name+": "+lack)
+		}
+	}
+	return all, errors.Join(errs...)
 }
 
 // syncPool sends one release after the other, or none; the answer is that of all.

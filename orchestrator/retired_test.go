@@ -107,6 +107,22 @@ func TestAPoolThatIsSyncedLater(t *testing.T) {
 	if got := ready(); !slices.Equal(got, []string{"one", "two"}) || !slices.Equal(directors["two"].uploads.sent, []string{"plain/1.0.0"}) {
 		t.Errorf("ready are %q, sent %q", got, directors["two"].uploads.sent)
 	}
+	heal = directors["two"].failing(lost)
+	_, err = r.Sync(t.Context(), "two", nil, func(install.Step) {})
+	code(t, err, serviceforge.Unavailable)
+	heal()
+	if got := ready(); !slices.Equal(got, []string{"one", "two"}) {
+		t.Errorf("a director that is away has lost nothing; ready are %q", got)
+	}
+	directors["two"].inventory.stemcells = nil
+	if synced, err = r.Sync(t.Context(), "two", nil, func(install.Step) {}); err != nil || len(synced.Lacking) != 1 || !slices.Equal(ready(), []string{"one"}) {
+		t.Errorf("a director that lost a stemcell: %+v, %v; ready are %q", synced, err, ready())
+	}
+	asked := directors["one"].total() + directors["two"].total()
+	h.create("a")
+	if n := directors["one"].total() + directors["two"].total() - asked; n != 0 {
+		t.Errorf("to accept an order %d calls were made", n)
+	}
 	_, err = r.Sync(t.Context(), "two", extra(t, "3.0.0"), func(install.Step) {})
 	code(t, err, serviceforge.NotFound)
 	_, err = r.Sync(t.Context(), "nowhere", nil, func(install.Step) {})

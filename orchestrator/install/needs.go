@@ -40,7 +40,10 @@ func (in *Installer) needs(ctx context.Context, p *parcel) (all []need, without 
 		if mark := marks[pool.Name]; mark.State != "" {
 			state = pools.State(mark.State)
 		}
-		n, lacks := in.needOf(ctx, p, pool)
+		n, lacks, err := in.needOf(ctx, p, pool)
+		if err != nil {
+			lacks = append(lacks, serviceforge.MessageOf(err))
+		}
 		switch {
 		case len(lacks) == 0:
 			all = append(all, n)
@@ -76,21 +79,26 @@ func refusesAll(pool *pools.Pool, r *releases.Release) (reason string) {
 }
 
 // needOf compares what a pool's director has with what the release needs.
-// lacks is what nobody can give it.
-func (in *Installer) needOf(ctx context.Context, p *parcel, pool pools.Pool) (n need, lacks []string) {
+// lacks is what nobody can give it. Errors are the director's: what it has is
+// not known then.
+func (in *Installer) needOf(ctx context.Context, p *parcel, pool pools.Pool) (n need, lacks []string, err error) {
 	n = need{pool: pool, director: in.Directors[pool.Name]}
 	there, err := n.director.Releases(ctx)
 	if err != nil {
-		return n, []string{serviceforge.MessageOf(err)}
+		return n, nil, err
 	}
 	for _, b := range p.release.BOSHReleases() {
-		if lack := n.release(ctx, p, b, there[b.Name]); lack != "" {
+		lack, err := n.release(ctx, p, b, there[b.Name])
+		if err != nil {
+			return n, lacks, err
+		}
+		if lack != "" {
 			lacks = append(lacks, lack)
 		}
 	}
 	stemcells, err := n.director.Stemcells(ctx)
 	if err != nil {
-		return n, append(lacks, serviceforge.MessageOf(err))
+		return n, lacks, err
 	}
 	for _, os := range operatingSystems(p.release) {
 		version := pool.Stemcells[os]
@@ -104,7 +112,7 @@ func (in *Installer) needOf(ctx context.Context, p *parcel, pool pools.Pool) (n 
 		}
 		n.stemcells = append(n.stemcells, p.stemcells[at])
 	}
-	return n, lacks
+	return n, lacks, nil
 }
 
 func operatingSystems(r *releases.Release) (all []string) {
@@ -122,7 +130,7 @@ func operatingSystems(r *releases.Release) (all []string) {
 
 // release notes what is to be done for one BOSH release, of which versions are
 // there; it returns what cannot be helped.
-func (n *need) release(ctx context.Context, p *parcel, b releases.BOSHRelease, versions []string) (lack string) {
+func (n *need) release(ctx context.Context, p *parcel, b releases.BOSHRelease, versions []string) (lack string, err error) {
 	c, carried := p.bosh[b.Name]
 	if !carried {
 		switch {
@@ -130,25 +138,25 @@ func (n *need) release(ctx context.Context, p *parcel, b releases.BOSHRelease, v
 		case b.URL != "":
 			n.fetch = append(n.fetch, b)
 		default:
-			return "the BOSH release " + b.Name + "/" + b.Version + " is neither on the director nor in the service release"
+			return "the BOSH release " + b.Name + "/" + b.Version + " is neither on the director nor in the service release", nil
 		}
-		return ""
+		return "", nil
 	}
 	if !slices.Contains(versions, c.Version) {
 		if c.tarball.Open == nil {
-			return "the BOSH release " + c.Name + "/" + c.Version + " is not on the director: name the packed service release"
+			return "the BOSH release " + c.Name + "/" + c.Version + " is not on the director: name the packed service release", nil
 		}
 		n.send = append(n.send, c)
-		return ""
+		return "", nil
 	}
 	parts, err := n.director.Parts(ctx, c.Name, c.Version)
 	if err != nil {
-		return serviceforge.MessageOf(err)
+		return "", err
 	}
 	if differs := difference(parts, c.Parts); differs != "" {
-		return "the BOSH release " + c.Name + "/" + c.Version + " is on the director with another " + differs + ": raise its version"
+		return "the BOSH release " + c.Name + "/" + c.Version + " is on the director with another " + differs + ": raise its version", nil
 	}
-	return ""
+	return "", nil
 }
 
 // difference names the first job or package that is not the same, or "".

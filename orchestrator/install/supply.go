@@ -28,7 +28,10 @@ func (in *Installer) supply(ctx context.Context, p *parcel, n need, tell func(St
 	}
 	ctx, cancel := context.WithTimeout(ctx, in.Patience)
 	defer cancel()
-	n, lacks := in.needOf(ctx, p, n.pool)
+	n, lacks, err := in.needOf(ctx, p, n.pool)
+	if err != nil {
+		return nil, err
+	}
 	if len(lacks) > 0 {
 		return nil, serviceforge.Errorf(serviceforge.Unavailable, "pool %s: %s", n.pool.Name, lacks[0])
 	}

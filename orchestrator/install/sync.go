@@ -21,7 +21,8 @@ type Synced struct {
 
 // Sync looks again what a pool's director has of the installed service releases,
 // and has the catalog offer there what it can carry: for a pool that was added,
-// or was away when a release was installed. files is a service release of which
+// was away when a release was installed, or lost something since. Where its
+// director does not answer nothing changes. files is a service release of which
 // the pool is given what it lacks; nil = it is given nothing. Errors: NotFound
 // (the pool, the version), Conflict, Unavailable.
 func (in *Installer) Sync(ctx context.Context, pool string, files fs.FS, tell func(Step)) (Synced, error) {
@@ -77,7 +78,10 @@ func (in *Installer) syncOne(ctx context.Context, p *parcel, record *store.Relea
 	tell(Step{Says: "looking what pool " + pool.Name + " has of " + ref})
 	lack := refusesAll(&pool, p.release)
 	if lack == "" {
-		n, lacks := in.needOf(ctx, p, pool)
+		n, lacks, err := in.needOf(ctx, p, pool)
+		if err != nil {
+			return serviceforge.Wrap(err, serviceforge.CodeOf(err), "pool %s: %s; what is known of it stays", pool.Name, serviceforge.MessageOf(err))
+		}
 		lack = strings.Join(lacks, "; ")
 		if lack == "" {
 			uploaded, err := in.supply(ctx, p, n, tell)

@@ -97,6 +97,9 @@ func TestAReleaseFromItsInstallToItsEnd(t *testing.T) {
 	if said := c.does("install", dir); !strings.Contains(said, "already, and nothing was missing") {
 		t.Errorf("a repeated install says %q", said)
 	}
+	if said := c.does("pools", "sync"); !strings.Contains(said, "ready: kv/1.0.0 on pool local") {
+		t.Errorf("a look at all pools says %q", said)
+	}
 	c.does("create-service", "kv-dedicated", "small", "a")
 	c.refuses("the limit of 1 instances for the service", "create-service", "kv-dedicated", "small", "more") // which the settings knew before
 	if said := c.does("bind", "a", "app"); !strings.Contains(said, `"uri"`) {
