@@ -122,7 +122,7 @@ func Dev() Config {
 }
 
 // DefaultState is the folder named by SERVICEFORGE_STATE, else one in the XDG
-// state folder of the user.
+// state folder of the user; "" where there is no home.
 func DefaultState() string {
 	if state := os.Getenv("SERVICEFORGE_STATE"); state != "" {
 		return state
@@ -131,7 +131,7 @@ func DefaultState() string {
 	if base == "" {
 		home, err := os.UserHomeDir()
 		if err != nil {
-			home = os.TempDir()
+			return "" // Validate asks for one: a folder that others can make before us would not do
 		}
 		base = filepath.Join(home, ".local", "state")
 	}
@@ -143,8 +143,8 @@ func (c *Config) Validate() error {
 	loopback := netip.MustParsePrefix("127.0.0.0/8")
 	network, err := netip.ParsePrefix(c.BOSH.Network)
 	switch {
-	case c.State == "":
-		return invalid("state", "name a folder")
+	case c.State == "" && !c.Ephemeral:
+		return invalid("state", "name a folder: there is no HOME for one")
 	case err != nil || !loopback.Contains(network.Addr()) || network.Bits() < 8 || network.Bits() > 28:
 		return invalid("bosh.network", "%q is not a part of 127.0.0.0/8 with at least 16 addresses, such as 127.244.0.0/16", c.BOSH.Network)
 	case c.Log.Format != "text" && c.Log.Format != "json":
@@ -197,8 +197,15 @@ func (b *Broker) validate() error {
 	return nil
 }
 
+// invalid says what is wrong with a setting, and where it may have been given.
 func invalid(key, format string, args ...any) error {
-	return serviceforge.Errorf(serviceforge.Invalid, "setting "+key+": "+format+" (--"+flagName(key)+", "+variable(key)+", or in the file)", args...)
+	flag := flagName(key)
+	for _, s := range settings(Default()) {
+		if s.key == key && s.short != "" {
+			flag = s.short
+		}
+	}
+	return serviceforge.Errorf(serviceforge.Invalid, "setting "+key+": "+format+" (--"+flag+", "+variable(key)+", or in the file)", args...)
 }
 
 func flagName(key string) string { return strings.NewReplacer(".", "-", "_", "-").Replace(key) }

@@ -113,6 +113,30 @@ func TestAFlagBeatsTheEnvironmentWhichBeatsTheFile(t *testing.T) {
 	}
 }
 
+func TestWhatIsWrongWithAFileOrAVariableIsSaid(t *testing.T) {
+	for content, says := range map[string]string{
+		"brokr: {url: x}":        ": there is no setting brokr.url (",
+		"broker: x":              ": broker holds settings such as broker.listen",
+		"broker:\n\tlisten: x\n": ": yaml: line 2: found character that cannot start any token (YAML is indented with spaces, not with tabs)",
+	} {
+		path := filepath.Join(t.TempDir(), "settings.yml")
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := load(t, "--config", path); serviceforge.CodeOf(err) != serviceforge.Invalid || !strings.HasPrefix(err.Error(), "the settings file "+path) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v", content, err)
+		}
+	}
+	if _, err := load(t, "--config", "/nowhere"); err == nil || err.Error() != "the settings file /nowhere cannot be read: no such file or directory" {
+		t.Errorf("no file: %v", err)
+	}
+	t.Setenv("SERVICEFORGE_BROKER_REQUIRE_API_VERSION", "maybe")
+	const says = "setting broker.require_api_version: maybe is not of the kind of true (--broker-require-api-version, SERVICEFORGE_BROKER_REQUIRE_API_VERSION, or in the file)"
+	if _, err := load(t); err == nil || err.Error() != says {
+		t.Errorf("a variable: %v", err)
+	}
+}
+
 func TestBadSettingsAreRefusedWithTheirName(t *testing.T) {
 	if _, err := load(t, "--config", file(t, "broker.usrname", "x")); serviceforge.CodeOf(err) != serviceforge.Invalid || !strings.Contains(err.Error(), "usrname") {
 		t.Errorf("an unknown key: %v", err)

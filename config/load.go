@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"reflect"
+	"regexp"
 	"strings"
 	"time"
 
@@ -47,13 +48,16 @@ func Keys() []string {
 	return keys
 }
 
+// placeholder is the word in a usage that stands for the value, in quotes.
+var placeholder = regexp.MustCompile(`'([A-Z][^']*)'`)
+
 // AddFlags adds --config and a flag for every setting; defaults are shown in
 // the help. Settings with a short name have two flags; the long one is hidden.
 func AddFlags(flags *pflag.FlagSet, defaults Config) {
 	flags.String("config", "", "settings `FILE` (YAML)")
 	for _, s := range settings(defaults) {
 		name := flagName(s.key)
-		usage := strings.ReplaceAll(s.usage, "'", "`")
+		usage := placeholder.ReplaceAllString(s.usage, "`$1`")
 		for _, n := range []string{name, s.short} {
 			if n != "" && flags.Lookup(n) == nil {
 				addFlag(flags, n, usage, s.value)
@@ -110,13 +114,13 @@ func Load(flags *pflag.FlagSet, defaults Config) (Config, error) {
 	if file, _ := flags.GetString("config"); file != "" {
 		v.SetConfigFile(file)
 		v.SetConfigType("yaml")
-		if err := v.ReadInConfig(); err != nil {
-			return Config{}, serviceforge.Wrap(err, serviceforge.Invalid, "the settings file %s cannot be read: %v", file, err)
+		if err := readFile(v, file); err != nil {
+			return Config{}, err
 		}
 	}
 	var c Config
 	if err := v.UnmarshalExact(&c, viper.DecodeHook(decodeHooks())); err != nil {
-		return Config{}, serviceforge.Wrap(err, serviceforge.Invalid, "the settings are not understood: %s", oneLine(err))
+		return Config{}, notUnderstood(v, err)
 	}
 	return c, nil
 }
@@ -139,5 +143,3 @@ func (l Log) Logger(w io.Writer) *slog.Logger {
 	}
 	return slog.New(slog.NewTextHandler(w, options))
 }
-
-func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
