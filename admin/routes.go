@@ -69,5 +69,5 @@ func (q *request) needs(least serviceforge.Role) error {
 	if q.role.Includes(least) {
 		return nil
 	}
-	return serviceforge.Errorf(serviceforge.Forbidden, "%s is a %s's; this takes the role %s", q.caller.Actor, q.role, least)
+	return serviceforge.Errorf(serviceforge.Forbidden, "%s has the role %s; this takes the role %s", q.caller.Actor, q.role, least)
 }

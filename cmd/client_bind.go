@@ -23,7 +23,7 @@ func newBindCommand(env *clientEnv) *cobra.Command {
 		SilenceErrors: true,
 	}
 	connection := connectionFlags(command, env)
-	command.Flags().StringVarP(&parameters, "parameters", "c", "", "parameters: a JSON object, or `@file`")
+	command.Flags().StringVarP(&parameters, "parameters", "c", "", "parameters: a `JSON` object, or @FILE")
 	command.Flags().BoolVar(&asJSON, "json", false, "print the whole binding, not only the credentials")
 	command.RunE = func(command *cobra.Command, args []string) error {
 		given, err := parametersFlag(parameters)

@@ -36,7 +36,7 @@ func newCreateServiceCommand(env *clientEnv) *cobra.Command {
 	}
 	c := &createService{connection: connectionFlags(command, env)}
 	flags := command.Flags()
-	flags.StringVarP(&c.parameters, "parameters", "c", "", "parameters: a JSON object, or `@file`")
+	flags.StringVarP(&c.parameters, "parameters", "c", "", "parameters: a `JSON` object, or @FILE")
 	flags.StringVar(&c.guid, "guid", "", "`id` of the instance (default NAME)")
 	flags.BoolVar(&c.noWait, "no-wait", false, "return as soon as the broker has accepted")
 	flags.BoolVar(&c.asJSON, "json", false, "print JSON")

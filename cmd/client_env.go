@@ -161,7 +161,7 @@ func (c *connection) running() (*admin.Client, error) {
 	if state == "" && c.env.defaultState != nil {
 		state = c.env.defaultState()
 	}
-	if c.env.readEndpoint == nil {
+	if c.env.readEndpoint == nil || state == "" {
 		return nil, serviceforge.Errorf(serviceforge.Unavailable, "which broker? Set %s and %s", urlVariable, tokenVariable)
 	}
 	address, token, err := c.env.readEndpoint(state)
@@ -193,21 +193,22 @@ func (c *connection) explain(client *admin.Client, err error) error {
 		return serviceforge.Wrap(err, serviceforge.Unauthorized,
 			"the broker at %s refuses the token: %s (get a valid one with `eval \"$(serviceforge env)\"`)", client.URL, err.Error())
 	case serviceforge.NotFound, serviceforge.Gone:
-		if strings.Contains(err.Error(), "`serviceforge ") {
-			return err // it says already what to look at
+		switch message := err.Error(); {
+		case message == "":
+			return serviceforge.Wrap(err, serviceforge.CodeOf(err), "there is no such thing")
+		case strings.Contains(message, "service binding"):
+			return serviceforge.Wrap(err, serviceforge.CodeOf(err), "%s (`serviceforge services` and `serviceforge service NAME` list what there is)", message)
+		case strings.Contains(message, "service instance") && !strings.Contains(message, "`serviceforge "):
+			return serviceforge.Wrap(err, serviceforge.CodeOf(err), "%s (`serviceforge services` lists what there is)", message)
 		}
-		return serviceforge.Wrap(err, serviceforge.CodeOf(err), "%s (`serviceforge services` lists what there is)", missing(err))
+	case serviceforge.Exhausted:
+		if strings.Contains(err.Error(), "infrastructure pool") {
+			return serviceforge.Wrap(err, serviceforge.Exhausted, "%s (`serviceforge pools` shows them)", err.Error())
+		}
 	case serviceforge.NotReady:
 		return serviceforge.Wrap(err, serviceforge.NotReady, "%s (`serviceforge service NAME` shows how far it is)", err.Error())
 	}
 	return err
-}
-
-func missing(err error) string {
-	if message := err.Error(); message != "" {
-		return message
-	}
-	return "there is no such thing"
 }
 
 // parametersFlag reads -c: a JSON object, or @file.
@@ -225,7 +226,11 @@ func parametersFlag(value string) (json.RawMessage, error) {
 	}
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(content, &object); err != nil || object == nil {
-		return nil, serviceforge.Errorf(serviceforge.Invalid, `%s is not a JSON object such as '{"key": "value"}'`, where)
+		why := ""
+		if err != nil {
+			why = ": " + err.Error()
+		}
+		return nil, serviceforge.Wrap(err, serviceforge.Invalid, `%s is not a JSON object such as '{"key": "value"}'%s`, where, why)
 	}
 	return content, nil
 }

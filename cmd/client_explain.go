@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -54,14 +55,22 @@ func writeExplanation(out io.Writer, x *admin.Explanation, colour bool) error {
 	row("deployment", x.Deployment, plain)
 	row("pool", x.Pool, plain)
 	row("bosh task", taskNumber(x.Task), plain)
-	row("what to do", x.Advice, bold)
+	row("what to do", withTask(x.Advice, x.Task), bold)
 	return t.write(out, colour)
 }
 
-// counted is "1 failed task, 2 requests in a row without an answer".
+// withTask puts the director's task into an advice that says "bosh task N".
+func withTask(advice string, task int) string {
+	if task == 0 {
+		return advice
+	}
+	return strings.ReplaceAll(advice, "bosh task N", fmt.Sprintf("bosh task %d", task))
+}
+
+// counted tells what went wrong, as often as it did.
 func counted(x *admin.Explanation) string {
 	if x.Failures+x.Repeats == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%d failed tasks, %d attempts in a row that did not get through", x.Failures, x.Repeats)
+	return fmt.Sprintf("failed tasks: %d, attempts in a row that did not get through: %d", x.Failures, x.Repeats)
 }

@@ -50,7 +50,9 @@ func inProgress[T any](command *cobra.Command, word string, do func(shown *progr
 	if err != nil {
 		word = "not " + word
 	}
-	shown.done(word)
+	if err == nil || shown.last != "" { // what was refused at once took no time
+		shown.done(word)
+	}
 	return answer, err
 }
 

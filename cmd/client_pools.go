@@ -36,7 +36,7 @@ func newPoolsCommand(env *clientEnv) *cobra.Command {
 // missingPool says of a pool that is not there which ones are.
 func missingPool(err error) error {
 	if serviceforge.CodeOf(err) == serviceforge.NotFound {
-		return serviceforge.Wrap(err, serviceforge.NotFound, "%s (`serviceforge pools` lists them)", missing(err))
+		return serviceforge.Wrap(err, serviceforge.NotFound, "%s (`serviceforge pools` lists them)", err.Error())
 	}
 	return err
 }

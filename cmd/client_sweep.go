@@ -60,7 +60,7 @@ func newSweepCommand(env *clientEnv) *cobra.Command {
 func toldOf(w *admin.Sweep) string {
 	told := "pool " + w.Pool + ": not looked through yet"
 	if !w.At.IsZero() {
-		told = fmt.Sprintf("pool %s: looked through at %s, with %d calls", w.Pool, w.At.Local().Format(time.RFC3339), w.Calls)
+		told = fmt.Sprintf("pool %s: looked through at %s, calls to its director: %d", w.Pool, w.At.Local().Format(time.RFC3339), w.Calls)
 	}
 	if w.More > 0 {
 		told += fmt.Sprintf("; %d more findings", w.More)

@@ -127,7 +127,7 @@ func newTokenRevokeCommand(env *clientEnv) *cobra.Command {
 		}
 		if err := client.RevokeToken(command.Context(), number); err != nil {
 			if serviceforge.CodeOf(err) == serviceforge.NotFound {
-				return serviceforge.Wrap(err, serviceforge.NotFound, "%s (`serviceforge token list` shows them)", missing(err))
+				return serviceforge.Wrap(err, serviceforge.NotFound, "%s (`serviceforge token list` shows them)", err.Error())
 			}
 			return connection.explain(client, err)
 		}

@@ -36,7 +36,7 @@ func newUpdateServiceCommand(env *clientEnv) *cobra.Command {
 	u := &updateService{connection: connectionFlags(command, env)}
 	flags := command.Flags()
 	flags.StringVarP(&u.plan, "plan", "p", "", "the new `plan`")
-	flags.StringVarP(&u.parameters, "parameters", "c", "", "new parameters: a JSON object, or `@file`")
+	flags.StringVarP(&u.parameters, "parameters", "c", "", "new parameters: a `JSON` object, or @FILE")
 	flags.BoolVar(&u.upgrade, "upgrade", false, "move to the installed versions")
 	flags.BoolVar(&u.noWait, "no-wait", false, "return as soon as the broker has accepted")
 	flags.BoolVar(&u.asJSON, "json", false, "print JSON")

@@ -29,7 +29,7 @@ cluster, bind, use it, kill a server, unbind, delete, and clean up.`,
   serviceforge demo --keep`,
 	}, func(command *cobra.Command, c config.Config) error {
 		return runDemo(command.Context(), c, keep, command.OutOrStdout(), command.ErrOrStderr())
-	})
+	}, "listen", "log-")
 	command.Flags().BoolVar(&keep, "keep", false, "leave the broker running with the instance in it, until Ctrl-C")
 	return command
 }

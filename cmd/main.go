@@ -10,9 +10,12 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/serviceforge/serviceforge/config"
 	"github.com/serviceforge/serviceforge/localbosh/render"
@@ -90,10 +93,15 @@ func newRoot() *cobra.Command {
 	return root
 }
 
-// settingsCommand makes a command that takes every setting.
-func settingsCommand(defaults func() config.Config, command *cobra.Command, run func(command *cobra.Command, c config.Config) error) *cobra.Command {
+// settingsCommand makes a command that takes every setting; its help shows those
+// whose flags begin with one of the words, or all of them.
+func settingsCommand(defaults func() config.Config, command *cobra.Command, run func(command *cobra.Command, c config.Config) error, shown ...string) *cobra.Command {
 	command.Args = cobra.NoArgs
 	config.AddFlags(command.Flags(), defaults())
+	command.Flags().VisitAll(func(f *pflag.Flag) {
+		begins := func(word string) bool { return strings.HasPrefix(f.Name, word) }
+		f.Hidden = f.Hidden || len(shown) > 0 && !slices.ContainsFunc(shown, begins)
+	})
 	command.RunE = func(command *cobra.Command, _ []string) error {
 		c, err := config.Load(command.Flags(), defaults())
 		if err == nil {

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf8"
 
+	"github.com/rivo/uniseg"
 	"github.com/schollz/progressbar/v3"
 
 	"github.com/serviceforge/serviceforge"
@@ -67,7 +67,7 @@ func (t *table) write(w io.Writer, colour bool) error {
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
-			widths[i] = max(widths[i], utf8.RuneCountInString(row[i].text))
+			widths[i] = max(widths[i], uniseg.StringWidth(row[i].text))
 		}
 	}
 	var out strings.Builder
@@ -76,7 +76,7 @@ func (t *table) write(w io.Writer, colour bool) error {
 		for i, c := range row {
 			line.WriteString(paint(c.text, c.style, colour))
 			if i < len(row)-1 {
-				line.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c.text)+2))
+				line.WriteString(strings.Repeat(" ", widths[i]-uniseg.StringWidth(c.text)+2))
 			}
 		}
 		out.WriteString(strings.TrimRight(line.String(), " "))
@@ -146,6 +146,7 @@ func newProgress(out io.Writer) *progress {
 func (p *progress) show(now admin.Progress) {
 	line := describe(now)
 	if p.bar != nil {
+		p.last = line
 		p.bar.Describe(line)
 		_ = p.bar.Set(min(now.Percent, 99)) // a full bar ends itself
 		return

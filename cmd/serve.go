@@ -31,7 +31,7 @@ func newBOSHCommand() *cobra.Command {
 		Example: `  serviceforge bosh --state .serviceforge`,
 	}, func(command *cobra.Command, c config.Config) error {
 		return runParts(command, c, Parts{BOSH: true}, func(a *App) string { return "director: " + a.director.URL() })
-	})
+	}, "bosh-", "network", "state", "log-", "config", "ephemeral")
 }
 
 func newEtcdCommand() *cobra.Command {
@@ -41,7 +41,7 @@ func newEtcdCommand() *cobra.Command {
 		Example: `  serviceforge etcd --state .serviceforge --etcd-listen 127.0.0.1:2379`,
 	}, func(command *cobra.Command, c config.Config) error {
 		return runParts(command, c, Parts{Etcd: true}, func(a *App) string { return "etcd: " + a.etcdURL })
-	})
+	}, "etcd-listen", "state", "log-", "config", "ephemeral")
 }
 
 // partDefaults are production's; the parts that serve no platform need no

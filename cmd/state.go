@@ -95,6 +95,9 @@ func writeEndpoint(state, name string, endpoint any) error {
 }
 
 func readEndpointFile(state, name string, endpoint any) error {
+	if state == "" {
+		return serviceforge.Errorf(serviceforge.Unavailable, "which folder was it started in? Name it with --state DIR: there is no HOME")
+	}
 	content, err := os.ReadFile(filepath.Join(state, name))
 	if err == nil {
 		err = json.Unmarshal(content, endpoint)

@@ -56,7 +56,7 @@ CREDENTIALS_HOST…), and PLAN.`,
 	flags := command.Flags()
 	flags.StringArrayVar(&t.plans, "plan", nil, "`PLAN`, or SERVICE/PLAN, to test; may be given several times (default: the first)")
 	flags.BoolVar(&t.all, "all-plans", false, "test every plan")
-	flags.StringVarP(&t.parameters, "parameters", "c", "", "parameters of the create: a JSON object, or `@file`")
+	flags.StringVarP(&t.parameters, "parameters", "c", "", "parameters of the create: a `JSON` object, or @FILE")
 	flags.DurationVar(&t.timeout, "timeout", 10*time.Minute, "how long one step may take")
 	flags.BoolVar(&t.keep, "keep", false, "stop before unbinding, or where a step fails, and leave all of it running until Ctrl-C")
 	return command

@@ -45,6 +45,11 @@ func arrange(root *cobra.Command) {
 // with what they take.
 func sayUsage(command *cobra.Command) {
 	command.SetFlagErrorFunc(func(command *cobra.Command, err error) error {
+		if command.HasSubCommands() { // a wrong command with flags that the right one would have
+			if err := unknown(command, command.Flags().Args()); err != nil {
+				return err
+			}
+		}
 		return serviceforge.Wrap(err, serviceforge.Invalid, "%v (`%s --help` shows the flags)", err, command.CommandPath())
 	})
 	for _, sub := range command.Commands() {

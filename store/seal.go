@@ -81,7 +81,11 @@ func AddKey(path string) (id string, err error) {
 		_, err = writeKeyFile(path, file)
 	}
 	if err != nil {
-		return "", serviceforge.Wrap(err, serviceforge.Unprocessable, "no key can be added to the key file %s", path)
+		why := "it is no key file" // what JSON says of it may quote a key
+		if failed, ok := errors.AsType[*fs.PathError](err); ok {
+			why = failed.Err.Error()
+		}
+		return "", serviceforge.Wrap(err, serviceforge.Unprocessable, "no key can be added to the key file %s: %s", path, why)
 	}
 	return file.Keys[len(file.Keys)-1].ID, nil
 }

@@ -248,6 +248,8 @@ func refusals(t *testing.T, c terminal) {
 	}
 	c.run("unbind", "nope", "app").refused(t, `no service binding "app"`, "`serviceforge services`")
 	c.run("services", "--token", "1-wrong", "--url", c.dev.URL).refused(t, "refuses the token", "serviceforge env")
+	none := filepath.Join(t.TempDir(), "none.tgz")
+	c.run("install", none).refused(t, "serviceforge: "+none+" is not there\n")
 	c.run("nope").refused(t, `there is no command "nope"`)
 	c.run("services", "--nope").refused(t, "--nope")
 

@@ -45,6 +45,7 @@ func TestWrongWordsAreAnsweredWithTheRightOnes(t *testing.T) {
 	self := spec.Self(t)
 	for _, test := range []struct{ typed, says string }{
 		{"creat-service", "there is no command \"creat-service\" of serviceforge; did you mean create-service? (`serviceforge --help` lists them)"},
+		{"creat-service a b c --no-wait", "did you mean create-service?"},
 		{"keys foo", "there is no command \"foo\" of serviceforge keys (`serviceforge keys --help` lists them)"},
 		{"pools chek", "did you mean check?"},
 		{"create-service etcd-dedicated", "create-service takes SERVICE PLAN NAME, and one was given (`serviceforge create-service --help` shows examples)"},

@@ -112,7 +112,7 @@ func TestABadStartSaysWhatToDo(t *testing.T) {
 		"a taken director port": {[]string{"--state", filepath.Join(spec.Folder(t), "s"), "--bosh-listen", taken.Addr().String()}, "--bosh-listen"},
 		"no folder":             {[]string{"--state", filepath.Join(file, "s")}, "--state"},
 		"a second dev":          {[]string{"--state", dev.State}, "--state"},
-		"no network":            {[]string{"--state", filepath.Join(spec.Folder(t), "s"), "--network", "10.0.0.0/8"}, "--bosh-network"},
+		"no network":            {[]string{"--state", filepath.Join(spec.Folder(t), "s"), "--network", "10.0.0.0/8"}, "(--network, "},
 		"an unknown level":      {[]string{"--log-level", "loud"}, "--log-level"},
 		"an unknown flag":       {[]string{"--unknown"}, "--unknown"},
 	} {

@@ -95,6 +95,7 @@ var foreign = map[string]string{
 	"github.com/oklog/ulid":                                 "cmd store",
 	"github.com/pivotal-cf/brokerapi":                       "broker",
 	"github.com/prometheus/client_golang":                   "cmd",
+	"github.com/rivo/uniseg":                                "cmd",
 	"github.com/schollz/progressbar":                        "cmd",
 	"github.com/spf13/cobra":                                "cmd",
 	"github.com/spf13/pflag":                                "cmd config",
