@@ -89,6 +89,29 @@ type Instance struct {
 // Busy says that an operation is running.
 func (i *Instance) Busy() bool { return i.Operation.State == InProgress }
 
+// CheckIDs compares the ids that a request repeats with those of the instance;
+// empty ones are not compared. Errors: Invalid.
+func (i *Instance) CheckIDs(serviceID, planID string) error {
+	if serviceID != "" && serviceID != i.ServiceID {
+		return Errorf(Invalid, "service_id %q is not that of service instance %q", serviceID, i.ID)
+	}
+	if planID != "" && planID != i.PlanID {
+		return Errorf(Invalid, "plan_id %q is not that of service instance %q", planID, i.ID)
+	}
+	return nil
+}
+
+// CheckKey refuses what needs the secrets of an instance whose key is not here.
+// Errors: Unavailable.
+func (i *Instance) CheckKey() error {
+	if i.LostKey == "" {
+		return nil
+	}
+	return Errorf(Unavailable,
+		"the secrets of service instance %q were sealed with key %s, which this broker has not got: give it the key file, or, if it is lost, "+
+			"make new secrets with `serviceforge keys reset-instance %s`", i.ID, i.LostKey, i.ID)
+}
+
 // SameOrder says whether o asks for the same thing as i was made for (OSB
 // "Provisioning": an identical request gets 200 or 202, any other 409).
 func (i *Instance) SameOrder(o *Instance) bool {

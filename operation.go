@@ -135,6 +135,12 @@ const (
 // Done says whether the operation has ended.
 func (o *Operation) Done() bool { return o.State == Succeeded || o.State == Failed }
 
+// EmptyJSON says whether a JSON object holds nothing.
+func EmptyJSON(document []byte) bool {
+	s := string(document)
+	return s == "" || s == "null" || s == "{}"
+}
+
 // SameJSON compares two JSON documents by value; empty equals {} and null.
 func SameJSON(a, b string) bool {
 	return bytes.Equal(canonical(a), canonical(b))

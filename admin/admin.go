@@ -92,7 +92,7 @@ func New(o Options) *API {
 // request is an authenticated request.
 type request struct {
 	*http.Request
-	caller orchestrator.Caller // an operator: sees all platforms
+	caller serviceforge.Caller // an operator: sees all platforms
 	role   serviceforge.Role
 	route  *chi.Context
 	writer http.ResponseWriter
@@ -140,7 +140,7 @@ func (a *API) handle(route Route) http.HandlerFunc {
 			a.fail(w, r, err)
 			return
 		}
-		q := &request{Request: r, caller: orchestrator.Caller{Actor: who.actor}, role: who.role, route: chi.RouteContext(r.Context()), writer: w}
+		q := &request{Request: r, caller: serviceforge.Caller{Actor: who.actor}, role: who.role, route: chi.RouteContext(r.Context()), writer: w}
 		answer, err := any(nil), q.needs(route.Role)
 		if err == nil {
 			answer, err = route.serve(a, q)
@@ -162,7 +162,7 @@ func (a *API) Guard(least serviceforge.Role, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		who, err := a.door.enter(r.Context(), tokenOf(r), sourceOf(r))
 		if err == nil {
-			err = (&request{caller: orchestrator.Caller{Actor: who.actor}, role: who.role}).needs(least)
+			err = (&request{caller: serviceforge.Caller{Actor: who.actor}, role: who.role}).needs(least)
 		}
 		if err != nil {
 			a.fail(w, r, err)

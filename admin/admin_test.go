@@ -112,7 +112,7 @@ func TestLifeOfAnInstance(t *testing.T) {
 func TestOperatorsSeeAllPlatforms(t *testing.T) {
 	s, ctx := newStage(t), t.Context()
 	_, err := s.Engine.Provision(ctx, orchestrator.ProvisionRequest{
-		Caller: orchestrator.Caller{Platform: "k8s"}, InstanceID: "theirs", ServiceID: scene.Service, PlanID: scene.OneServer,
+		Caller: serviceforge.Caller{Platform: "k8s"}, InstanceID: "theirs", ServiceID: scene.Service, PlanID: scene.OneServer,
 		OrganizationGUID: "o", SpaceGUID: "s", AcceptsIncomplete: true,
 	})
 	if err != nil {

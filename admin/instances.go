@@ -142,7 +142,7 @@ func objectOf(raw json.RawMessage) (json.RawMessage, error) {
 }
 
 // owner is the operator acting for a platform.
-func owner(c orchestrator.Caller, platform string) orchestrator.Caller {
+func owner(c serviceforge.Caller, platform string) serviceforge.Caller {
 	c.Platform = platform
 	return c
 }
@@ -214,7 +214,7 @@ func (a *API) getOperation(q *request) (any, error) {
 	return progressOf(now), nil
 }
 
-func progressOf(p orchestrator.Progress) Progress {
+func progressOf(p serviceforge.Progress) Progress {
 	return Progress{
 		Kind: p.Kind, State: p.State, Step: p.Step, Description: p.Description,
 		Stage: p.Stage, Node: p.Node, Percent: p.Percent,

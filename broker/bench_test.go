@@ -33,7 +33,7 @@ func (noOp) LastOperation(context.Context, string, domain.PollDetails) (domain.L
 func BenchmarkFaces(b *testing.B) {
 	s := scene.New(b)
 	_, err := s.Engine.Provision(b.Context(), orchestrator.ProvisionRequest{
-		Caller: orchestrator.Caller{Platform: "cc"}, InstanceID: "a", ServiceID: scene.Service, PlanID: scene.OneServer,
+		Caller: serviceforge.Caller{Platform: "cc"}, InstanceID: "a", ServiceID: scene.Service, PlanID: scene.OneServer,
 		OrganizationGUID: "o", SpaceGUID: "s", AcceptsIncomplete: true,
 	})
 	if err != nil {

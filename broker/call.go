@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/orchestrator"
 )
 
 const (
@@ -26,7 +25,7 @@ const maxIdentity = 8 << 10
 // room for it in its arguments.
 type call struct {
 	requestID string
-	caller    orchestrator.Caller
+	caller    serviceforge.Caller
 	minor     int  // of the API version 2.x that the platform speaks
 	form      bool // a form body: the compatibility mode of 2014
 	async     bool // an instance's operation may be answered 202 without accepts_incomplete

@@ -14,7 +14,6 @@ import (
 	"github.com/pivotal-cf/brokerapi/v10/middlewares"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/orchestrator"
 )
 
 const catalogPath = "/v2/catalog"
@@ -66,7 +65,7 @@ func (b *Broker) serve(c *call, r *http.Request, route *chi.Context) {
 		return
 	}
 	c.minor = minor
-	c.caller = orchestrator.Caller{Platform: platform.name, Actor: "platform " + platform.name, Identity: identityOf(r)}
+	c.caller = serviceforge.Caller{Platform: platform.name, Actor: "platform " + platform.name, Identity: identityOf(r)}
 	if err := b.prepare(c, r); err != nil {
 		b.fail(c, err)
 		return

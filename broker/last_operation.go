@@ -6,7 +6,6 @@ import (
 	"github.com/pivotal-cf/brokerapi/v10/domain"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/orchestrator"
 )
 
 // LastOperation answers GET /v2/service_instances/:id/last_operation (OSB
@@ -34,7 +33,7 @@ func (v verbs) LastOperation(ctx context.Context, escapedID string, d domain.Pol
 
 // tellAftermath adds what a failed operation left (OSB "Polling Last Operation:
 // Body"), which brokerapi has no room for.
-func tellAftermath(c *call, p *orchestrator.Progress) {
+func tellAftermath(c *call, p *serviceforge.Progress) {
 	if p.State != serviceforge.Failed {
 		return
 	}

@@ -107,3 +107,13 @@ type Catalog struct {
 }
 
 type place struct{ offering, plan int }
+
+// pollingPart is how much of a platform's maximum polling duration an operation
+// may take, whatever it waits for: the rest is for telling how it ended.
+const pollingPart = 0.9
+
+// Patience is how long an operation may take before its platform would give up;
+// zero = that is not known.
+func (p *Plan) Patience() time.Duration {
+	return time.Duration(pollingPart * float64(p.MaximumPollingDuration))
+}

@@ -69,7 +69,7 @@ func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, err)
 		return
 	}
-	shown, err := d.look(r.Context(), orchestrator.Caller{Platform: platform, Actor: "platform " + platform}, id)
+	shown, err := d.look(r.Context(), serviceforge.Caller{Platform: platform, Actor: "platform " + platform}, id)
 	if err != nil {
 		d.fail(w, r, err)
 		return
@@ -91,7 +91,7 @@ func idOf(r *http.Request) (string, error) {
 
 // look asks the engine for what is shown: record and progress, both without a
 // director.
-func (d *Dashboard) look(ctx context.Context, caller orchestrator.Caller, id string) (shown, error) {
+func (d *Dashboard) look(ctx context.Context, caller serviceforge.Caller, id string) (shown, error) {
 	instance, err := d.engine.Instance(ctx, caller, id)
 	if err != nil {
 		return shown{}, err

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/dashboard"
 	"github.com/serviceforge/serviceforge/orchestrator"
 	"github.com/serviceforge/serviceforge/spec/osb/scene"
@@ -38,7 +39,7 @@ func newStage(t *testing.T) *stage {
 func (s *stage) create(id string) {
 	s.t.Helper()
 	_, err := s.Engine.Provision(s.t.Context(), orchestrator.ProvisionRequest{
-		Caller: orchestrator.Caller{Platform: "cc"}, InstanceID: id, ServiceID: scene.Service, PlanID: scene.ThreeServers,
+		Caller: serviceforge.Caller{Platform: "cc"}, InstanceID: id, ServiceID: scene.Service, PlanID: scene.ThreeServers,
 		OrganizationGUID: "o", SpaceGUID: "s", AcceptsIncomplete: true, Parameters: []byte(`{"prefix": "/pst-secret"}`),
 	})
 	if err != nil {

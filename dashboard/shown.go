@@ -6,7 +6,6 @@ import (
 	"strconv"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/orchestrator"
 )
 
 // shown is an instance as it is shown. The keys of 2014 come first and keep
@@ -52,7 +51,7 @@ type operation struct {
 	Waiting int `json:"waiting,omitempty"`
 }
 
-func newShown(i *serviceforge.Instance, p orchestrator.Progress, offering, plan string) shown {
+func newShown(i *serviceforge.Instance, p serviceforge.Progress, offering, plan string) shown {
 	s := shown{
 		ServiceID:         i.ServiceID,
 		ServiceInstanceID: i.ID,

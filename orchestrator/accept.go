@@ -2,18 +2,11 @@ package orchestrator
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"strings"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/catalog"
-	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/releases/parameters"
 )
-
-// maxParameters bounds parameters and context: etcd takes 1.5 MB a request.
-const maxParameters = 64 << 10
 
 func (e *Engine) provision(ctx context.Context, r ProvisionRequest) (Accepted, error) {
 	wish, err := e.wish(r)
@@ -71,7 +64,7 @@ func (e *Engine) wish(r ProvisionRequest) (*serviceforge.Instance, error) {
 	if !r.AcceptsIncomplete {
 		return nil, asyncRequired()
 	}
-	release, err := e.release(offering.Release)
+	release, err := e.Shelf.Release(offering.Release)
 	if err != nil {
 		return nil, err
 	}
@@ -80,17 +73,17 @@ func (e *Engine) wish(r ProvisionRequest) (*serviceforge.Instance, error) {
 			return nil, err
 		}
 	}
-	if err := checkObject("context", r.Context); err != nil {
+	if err := parameters.CheckObject("context", r.Context); err != nil {
 		return nil, err
 	}
-	if err := checkObject("parameters", r.Parameters); err != nil {
+	if err := parameters.CheckObject("parameters", r.Parameters); err != nil {
 		return nil, err
 	}
 	if err := release.CheckParameters(plan, parameters.Create, r.Parameters); err != nil {
 		return nil, err
 	}
 	now := e.Now().UTC()
-	operation := e.newOperation(serviceforge.Provision, r.Caller)
+	operation := r.Caller.Begins(e.NewID(), serviceforge.Provision, e.Now())
 	wish := &serviceforge.Instance{
 		ID: r.InstanceID, ServiceID: r.ServiceID, PlanID: r.PlanID, Platform: r.Platform,
 		OrganizationGUID: r.OrganizationGUID, SpaceGUID: r.SpaceGUID,
@@ -108,18 +101,11 @@ func asyncRequired() error {
 	return serviceforge.Errorf(serviceforge.AsyncRequired, "This service plan requires client support for asynchronous service operations.")
 }
 
-func (e *Engine) newOperation(kind serviceforge.Kind, c Caller) serviceforge.Operation {
-	return serviceforge.Operation{
-		ID: e.NewID(), Kind: kind, State: serviceforge.InProgress, Step: serviceforge.Accepted,
-		Actor: c.Actor, Identity: serviceforge.Cut(c.Identity), StartedAt: e.Now().UTC(),
-	}
-}
-
 // repeated answers a provision whose id is taken (OSB "Provisioning": the same
 // order is answered as before, any other is a conflict).
 func (e *Engine) repeated(r ProvisionRequest, wish, existing *serviceforge.Instance) (Accepted, error) {
 	switch {
-	case !r.sees(existing.Platform) || !wish.SameOrder(existing):
+	case !r.Sees(existing.Platform) || !wish.SameOrder(existing):
 		return Accepted{}, serviceforge.Errorf(serviceforge.Conflict, "service instance %q exists with other attributes", wish.ID)
 	case existing.Operation.Kind == serviceforge.Deprovision:
 		return Accepted{}, serviceforge.Errorf(serviceforge.Busy, "service instance %q is being deleted", wish.ID)
@@ -133,7 +119,7 @@ func (e *Engine) repeated(r ProvisionRequest, wish, existing *serviceforge.Insta
 
 func (e *Engine) deprovision(ctx context.Context, r DeprovisionRequest) (Accepted, error) {
 	answer, err := e.change(ctx, r.Caller, r.InstanceID, func(i *serviceforge.Instance) (settled bool, err error) {
-		if err := sameService(i, r.ServiceID, r.PlanID); err != nil {
+		if err := i.CheckIDs(r.ServiceID, r.PlanID); err != nil {
 			return false, err
 		}
 		if !r.AcceptsIncomplete {
@@ -154,7 +140,7 @@ func (e *Engine) deprovision(ctx context.Context, r DeprovisionRequest) (Accepte
 // change reads an instance that the caller may see and stores what wish makes
 // of it, unless it is settled: there is nothing to store. Where somebody wrote
 // meanwhile it looks again.
-func (e *Engine) change(ctx context.Context, c Caller, id string, wish func(*serviceforge.Instance) (settled bool, err error)) (Accepted, error) {
+func (e *Engine) change(ctx context.Context, c serviceforge.Caller, id string, wish func(*serviceforge.Instance) (settled bool, err error)) (Accepted, error) {
 	for {
 		i, err := e.visible(ctx, c, id)
 		if err != nil {
@@ -184,9 +170,9 @@ func (e *Engine) named(err error) error {
 
 // takeOver makes a deprovision of whatever runs. What the superseded operation
 // asked a director is kept: it is cancelled first.
-func (e *Engine) takeOver(i *serviceforge.Instance, c Caller) {
+func (e *Engine) takeOver(i *serviceforge.Instance, c serviceforge.Caller) {
 	before := i.Operation
-	i.Operation = e.newOperation(serviceforge.Deprovision, c)
+	i.Operation = c.Begins(e.NewID(), serviceforge.Deprovision, e.Now())
 	switch {
 	case before.Kind == serviceforge.Deprovision:
 		i.Operation.Superseded = before.Superseded
@@ -206,63 +192,14 @@ func accepted(i *serviceforge.Instance) Accepted {
 	}
 }
 
-// sees says whether the caller may see what belongs to platform.
-func (c Caller) sees(platform string) bool { return c.Platform == "" || c.Platform == platform }
-
 // visible reads an instance; one of another platform is not there.
-func (e *Engine) visible(ctx context.Context, c Caller, id string) (serviceforge.Instance, error) {
+func (e *Engine) visible(ctx context.Context, c serviceforge.Caller, id string) (serviceforge.Instance, error) {
 	if err := serviceforge.CheckID("the instance id", id); err != nil {
 		return serviceforge.Instance{}, err
 	}
 	i, err := e.Store.Instance(ctx, id)
-	if err == nil && !c.sees(i.Platform) {
+	if err == nil && !c.Sees(i.Platform) {
 		return serviceforge.Instance{}, serviceforge.Errorf(serviceforge.NotFound, "there is no service instance %q", id)
 	}
 	return i, err
-}
-
-// plan is an instance's, as the service release has it that the instance is made with.
-func (e *Engine) plan(i *serviceforge.Instance) (catalog.Plan, error) {
-	_, plan, err := e.Shelf.Plan(i.Release, i.ServiceID, i.PlanID)
-	return plan, err
-}
-
-func (e *Engine) release(ref string) (*releases.Release, error) {
-	edition, err := e.Shelf.Edition(ref)
-	if err != nil {
-		return nil, err
-	}
-	return edition.Release, nil
-}
-
-// sameService compares the ids a request repeats with those of the instance;
-// empty ones are not compared.
-func sameService(i *serviceforge.Instance, serviceID, planID string) error {
-	if serviceID != "" && serviceID != i.ServiceID {
-		return serviceforge.Errorf(serviceforge.Invalid, "service_id %q is not that of service instance %q", serviceID, i.ID)
-	}
-	if planID != "" && planID != i.PlanID {
-		return serviceforge.Errorf(serviceforge.Invalid, "plan_id %q is not that of service instance %q", planID, i.ID)
-	}
-	return nil
-}
-
-// checkObject takes a JSON object of reasonable size, or nothing, whose strings
-// neither Spiff nor a director would evaluate.
-func checkObject(name string, document json.RawMessage) error {
-	if len(document) == 0 || string(document) == "null" {
-		return nil
-	}
-	if len(document) > maxParameters {
-		return serviceforge.Errorf(serviceforge.TooLarge, "%s is larger than %d bytes", name, maxParameters)
-	}
-	var object map[string]any
-	err := json.Unmarshal(document, &object)
-	if wrong, is := errors.AsType[*json.UnmarshalTypeError](err); is && strings.HasPrefix(wrong.Value, "number ") { // it names the value
-		return serviceforge.Wrap(err, serviceforge.Invalid, "%s holds a number that is too large", name)
-	}
-	if err != nil {
-		return serviceforge.Wrap(err, serviceforge.Invalid, "%s is not a JSON object", name)
-	}
-	return parameters.RefuseReferences(name, object)
 }

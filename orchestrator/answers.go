@@ -14,18 +14,18 @@ import (
 // remembered is how long a finished deprovision answers polls with success.
 const remembered = 24 * time.Hour
 
-func (e *Engine) instance(ctx context.Context, c Caller, id string) (serviceforge.Instance, error) {
+func (e *Engine) instance(ctx context.Context, c serviceforge.Caller, id string) (serviceforge.Instance, error) {
 	return e.visible(ctx, c, id)
 }
 
-func (e *Engine) instances(ctx context.Context, c Caller) ([]store.Summary, error) {
+func (e *Engine) instances(ctx context.Context, c serviceforge.Caller) ([]store.Summary, error) {
 	all, err := e.Store.List(ctx)
 	if err != nil {
 		return nil, err
 	}
 	mine := all[:0]
 	for _, s := range all {
-		if c.sees(s.Platform) {
+		if c.Sees(s.Platform) {
 			mine = append(mine, s)
 		}
 	}
@@ -35,7 +35,7 @@ func (e *Engine) instances(ctx context.Context, c Caller) ([]store.Summary, erro
 // lastOperation answers from memory when memory has the last word, else by one
 // linearizable read: a platform that was told by one replica how an operation
 // ended is not told by another, which lags, that it runs.
-func (e *Engine) lastOperation(ctx context.Context, c Caller, id, operation string) (Progress, error) {
+func (e *Engine) lastOperation(ctx context.Context, c serviceforge.Caller, id, operation string) (serviceforge.Progress, error) {
 	summary, found, _ := e.Store.Summary(id)
 	if !found || !e.lastWord(&summary, operation) {
 		i, err := e.visible(ctx, c, id)
@@ -43,12 +43,12 @@ func (e *Engine) lastOperation(ctx context.Context, c Caller, id, operation stri
 			return e.afterwards(ctx, c, id)
 		}
 		if err != nil {
-			return Progress{}, err
+			return serviceforge.Progress{}, err
 		}
 		summary = store.SummaryOf(&i)
 	}
-	if !c.sees(summary.Platform) {
-		return Progress{}, serviceforge.Errorf(serviceforge.NotFound, "there is no service instance %q", id)
+	if !c.Sees(summary.Platform) {
+		return serviceforge.Progress{}, serviceforge.Errorf(serviceforge.NotFound, "there is no service instance %q", id)
 	}
 	if aside(&summary, operation, c) {
 		return before(&summary), nil
@@ -67,32 +67,32 @@ func (e *Engine) lastWord(s *store.Summary, operation string) bool {
 
 // afterwards answers a poll for an instance that is gone: success for a day
 // (OSB checklist 92: do not forget right away), then Gone.
-func (e *Engine) afterwards(ctx context.Context, c Caller, id string) (Progress, error) {
+func (e *Engine) afterwards(ctx context.Context, c serviceforge.Caller, id string) (serviceforge.Progress, error) {
 	stone, err := e.Store.Tombstone(ctx, id)
 	if err != nil {
-		return Progress{}, err
+		return serviceforge.Progress{}, err
 	}
-	if !c.sees(stone.Platform) {
-		return Progress{}, serviceforge.Errorf(serviceforge.NotFound, "there is no service instance %q", id)
+	if !c.Sees(stone.Platform) {
+		return serviceforge.Progress{}, serviceforge.Errorf(serviceforge.NotFound, "there is no service instance %q", id)
 	}
 	if e.Now().Sub(stone.DeletedAt) > remembered {
-		return Progress{}, serviceforge.Errorf(serviceforge.Gone, "service instance %q was deleted", id)
+		return serviceforge.Progress{}, serviceforge.Errorf(serviceforge.Gone, "service instance %q was deleted", id)
 	}
-	return Progress{
+	return serviceforge.Progress{
 		Kind: serviceforge.Deprovision, State: serviceforge.Succeeded, Step: serviceforge.Ready,
 		Description: "The service instance is deleted", Percent: 100,
 	}, nil
 }
 
-func (e *Engine) lastBindingOperation(ctx context.Context, c Caller, instanceID, bindingID string) (Progress, error) {
+func (e *Engine) lastBindingOperation(ctx context.Context, c serviceforge.Caller, instanceID, bindingID string) (serviceforge.Progress, error) {
 	_, b, err := e.bindingOf(ctx, c, instanceID, bindingID)
 	if serviceforge.CodeOf(err) == serviceforge.NotFound || err == nil && b.Revision == 0 {
 		return e.afterBinding(ctx, c, instanceID, bindingID, err == nil)
 	}
 	if err != nil {
-		return Progress{}, err
+		return serviceforge.Progress{}, err
 	}
-	p := Progress{Kind: b.Operation.Kind, State: b.Operation.State, Step: b.Operation.Step, RetryAfter: line.AskAgain}
+	p := serviceforge.Progress{Kind: b.Operation.Kind, State: b.Operation.State, Step: b.Operation.Step, RetryAfter: line.AskAgain}
 	switch {
 	case b.State == serviceforge.BindingReady:
 		p.State, p.Description, p.Percent, p.RetryAfter = serviceforge.Succeeded, "The service binding is ready", 100, 0
@@ -112,41 +112,41 @@ func (e *Engine) lastBindingOperation(ctx context.Context, c Caller, instanceID,
 
 // afterBinding answers a poll for a binding that is not there, from the
 // instance's history: for a day it is known that the binding was deleted.
-func (e *Engine) afterBinding(ctx context.Context, c Caller, instanceID, bindingID string, instanceThere bool) (Progress, error) {
+func (e *Engine) afterBinding(ctx context.Context, c serviceforge.Caller, instanceID, bindingID string, instanceThere bool) (serviceforge.Progress, error) {
 	unknown := serviceforge.Errorf(serviceforge.NotFound, "there is no service binding %q", bindingID)
 	if !instanceThere {
 		stone, err := e.Store.Tombstone(ctx, instanceID)
 		if err != nil {
-			return Progress{}, err
+			return serviceforge.Progress{}, err
 		}
-		if !c.sees(stone.Platform) {
-			return Progress{}, unknown
+		if !c.Sees(stone.Platform) {
+			return serviceforge.Progress{}, unknown
 		}
 	}
 	changes, err := e.Store.History(ctx, instanceID)
 	if err != nil {
-		return Progress{}, err
+		return serviceforge.Progress{}, err
 	}
 	for _, change := range slices.Backward(changes) {
 		switch {
 		case change.Binding != bindingID:
 		case change.What == string(serviceforge.Unbind) && e.Now().Sub(change.At) < remembered:
-			return Progress{
+			return serviceforge.Progress{
 				Kind: serviceforge.Unbind, State: serviceforge.Succeeded, Step: serviceforge.Accepted,
 				Description: "The service binding is deleted", Percent: 100,
 			}, nil
 		case !instanceThere:
-			return Progress{}, serviceforge.Errorf(serviceforge.Gone, "service binding %q was deleted with its service instance", bindingID)
+			return serviceforge.Progress{}, serviceforge.Errorf(serviceforge.Gone, "service binding %q was deleted with its service instance", bindingID)
 		default:
-			return Progress{}, unknown
+			return serviceforge.Progress{}, unknown
 		}
 	}
-	return Progress{}, unknown
+	return serviceforge.Progress{}, unknown
 }
 
 // describe makes the honest line of a poll's answer.
-func (e *Engine) describe(s *store.Summary) Progress {
-	p := Progress{Kind: s.Kind, State: s.OperationState, Step: s.Step}
+func (e *Engine) describe(s *store.Summary) serviceforge.Progress {
+	p := serviceforge.Progress{Kind: s.Kind, State: s.OperationState, Step: s.Step}
 	switch s.OperationState {
 	case serviceforge.Succeeded:
 		p.Description, p.Percent = "The service instance is ready", 100
@@ -177,7 +177,7 @@ var waitingFor = map[serviceforge.Step]struct {
 // runningErrand is the stage of an errand's task that says where it runs.
 const runningErrand = "Running errand"
 
-func (e *Engine) describeRunning(s *store.Summary, p *Progress) {
+func (e *Engine) describeRunning(s *store.Summary, p *serviceforge.Progress) {
 	least := waitingFor[s.Step].percent
 	if s.Kind == serviceforge.Deprovision && s.Step == serviceforge.Errand {
 		least = waitingFor[serviceforge.Placed].percent // they come first
@@ -210,7 +210,7 @@ func (e *Engine) describeRunning(s *store.Summary, p *Progress) {
 
 // AwaitProgress returns as soon as the answer to a poll differs from last, or
 // when ctx ends: then with what last was. Errors as LastOperation's.
-func (e *Engine) AwaitProgress(ctx context.Context, c Caller, instanceID, operation string, last Progress) (Progress, error) {
+func (e *Engine) AwaitProgress(ctx context.Context, c serviceforge.Caller, instanceID, operation string, last serviceforge.Progress) (serviceforge.Progress, error) {
 	for {
 		change := e.progress.Change()
 		now, err := e.lastOperation(ctx, c, instanceID, operation)

@@ -57,7 +57,7 @@ func (e *Engine) bind(ctx context.Context, r BindRequest) (Bound, error) {
 
 // bindingOf reads an instance that the caller may see, and a binding of it;
 // the binding's Revision is 0 if there is none.
-func (e *Engine) bindingOf(ctx context.Context, c Caller, instanceID, bindingID string) (i serviceforge.Instance, b serviceforge.Binding, err error) {
+func (e *Engine) bindingOf(ctx context.Context, c serviceforge.Caller, instanceID, bindingID string) (i serviceforge.Instance, b serviceforge.Binding, err error) {
 	if err = serviceforge.CheckID("the instance id", instanceID); err != nil {
 		return i, b, err
 	}
@@ -65,7 +65,7 @@ func (e *Engine) bindingOf(ctx context.Context, c Caller, instanceID, bindingID 
 		return i, b, err
 	}
 	i, b, err = e.Store.InstanceAndBinding(ctx, instanceID, bindingID)
-	if err == nil && !c.sees(i.Platform) {
+	if err == nil && !c.Sees(i.Platform) {
 		err = serviceforge.Errorf(serviceforge.NotFound, "there is no service instance %q", instanceID)
 	}
 	return i, b, err
@@ -80,27 +80,27 @@ func (e *Engine) checkBind(r *BindRequest, i *serviceforge.Instance) (catalog.Pl
 	if _, _, err := e.Shelf.Known(r.ServiceID, r.PlanID); err != nil {
 		return catalog.Plan{}, err
 	}
-	if err := sameService(i, r.ServiceID, r.PlanID); err != nil {
+	if err := i.CheckIDs(r.ServiceID, r.PlanID); err != nil {
 		return catalog.Plan{}, err
 	}
 	offering, plan, err := e.Shelf.Plan(i.Release, i.ServiceID, i.PlanID)
 	if err != nil {
 		return plan, err
 	}
-	if err := closed(i); err != nil {
+	if err := i.CheckKey(); err != nil {
 		return plan, err
 	}
 	if !catalog.Bindable(offering, plan) {
 		return plan, serviceforge.Errorf(serviceforge.Invalid, "plan %s is not bindable", plan.Name)
 	}
-	if err := checkObject("context", r.Context); err != nil {
+	if err := parameters.CheckObject("context", r.Context); err != nil {
 		return plan, err
 	}
-	if err := checkObject("parameters", r.Parameters); err != nil {
+	if err := parameters.CheckObject("parameters", r.Parameters); err != nil {
 		return plan, err
 	}
 	switch {
-	case r.Predecessor != "" && !empty(r.Parameters):
+	case r.Predecessor != "" && !serviceforge.EmptyJSON(r.Parameters):
 		return plan, serviceforge.Errorf(serviceforge.Invalid, "a rotated binding has the parameters of its predecessor; it takes none")
 	case r.Predecessor != "" && !plan.Bindings.Rotatable:
 		return plan, serviceforge.Errorf(serviceforge.Invalid, "bindings of plan %s cannot be rotated", plan.Name)
@@ -111,7 +111,7 @@ func (e *Engine) checkBind(r *BindRequest, i *serviceforge.Instance) (catalog.Pl
 	case r.Predecessor != "":
 		return plan, nil
 	}
-	release, err := e.release(i.Release)
+	release, err := e.Shelf.Release(i.Release)
 	if err != nil {
 		return plan, err
 	}
@@ -142,7 +142,7 @@ func (e *Engine) bindingWish(ctx context.Context, r *BindRequest, i *serviceforg
 	b := &serviceforge.Binding{
 		ID: r.BindingID, InstanceID: r.InstanceID, ServiceID: r.ServiceID, PlanID: r.PlanID, Platform: i.Platform, Predecessor: r.Predecessor,
 		AppGUID: r.AppGUID, Context: serviceforge.NewSecret(string(r.Context)), Parameters: serviceforge.NewSecret(string(r.Parameters)),
-		State: serviceforge.BindingCreating, Operation: e.newOperation(serviceforge.Bind, r.Caller),
+		State: serviceforge.BindingCreating, Operation: r.Caller.Begins(e.NewID(), serviceforge.Bind, e.Now()),
 		User: user.Name, Password: user.Password, CreatedAt: now,
 	}
 	if rule := plan.Bindings; rule.Valid > 0 {
@@ -283,7 +283,7 @@ func (e *Engine) finish(ctx context.Context, b *serviceforge.Binding, write func
 	}
 }
 
-func (e *Engine) binding(ctx context.Context, c Caller, instanceID, bindingID string) (serviceforge.Binding, error) {
+func (e *Engine) binding(ctx context.Context, c serviceforge.Caller, instanceID, bindingID string) (serviceforge.Binding, error) {
 	_, b, err := e.bindingOf(ctx, c, instanceID, bindingID)
 	if err == nil && b.State != serviceforge.BindingReady {
 		return serviceforge.Binding{}, serviceforge.Errorf(serviceforge.NotFound, "there is no finished service binding %q", bindingID)
@@ -295,7 +295,7 @@ func (e *Engine) binding(ctx context.Context, c Caller, instanceID, bindingID st
 	return b, err
 }
 
-func (e *Engine) bindings(ctx context.Context, c Caller, instanceID string) ([]serviceforge.Binding, error) {
+func (e *Engine) bindings(ctx context.Context, c serviceforge.Caller, instanceID string) ([]serviceforge.Binding, error) {
 	i, err := e.visible(ctx, c, instanceID)
 	if err != nil {
 		return nil, err
@@ -312,10 +312,4 @@ func (e *Engine) bindings(ctx context.Context, c Caller, instanceID string) ([]s
 // userOf is the service's user of a binding.
 func userOf(b *serviceforge.Binding) users.User {
 	return users.User{Name: b.User, Password: b.Password}
-}
-
-// empty says that a JSON object holds nothing.
-func empty(document []byte) bool {
-	s := string(document)
-	return s == "" || s == "null" || s == "{}"
 }

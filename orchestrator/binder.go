@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/orchestrator/work"
 	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/store"
 	"github.com/serviceforge/serviceforge/users"
@@ -73,7 +74,7 @@ func (l *leader) tend(ctx context.Context, instanceID string) (time.Duration, er
 		case serviceforge.NotFound:
 			err = nil
 		case serviceforge.Conflict: // the store tells of what somebody wrote since, but not of what was sealed anew
-			soonest, err = backoff(0), nil
+			soonest, err = work.Backoff(0), nil
 		}
 	}
 	return soonest, err
@@ -101,7 +102,7 @@ func (v *visit) binding(ctx context.Context, id string) error {
 	case b.State == serviceforge.BindingDeleting:
 		return v.unmake(ctx, &b)
 	case b.State == serviceforge.BindingReady && b.Expired(v.Now()):
-		b.State, b.Operation = serviceforge.BindingDeleting, v.newOperation(serviceforge.Unbind, Caller{Actor: bindingsActor})
+		b.State, b.Operation = serviceforge.BindingDeleting, serviceforge.Caller{Actor: bindingsActor}.Begins(v.NewID(), serviceforge.Unbind, v.Now())
 		b.Operation.Message = "its time is over"
 		return v.keep(ctx, &b)
 	}
@@ -174,7 +175,7 @@ func (v *visit) revocation(ctx context.Context, r serviceforge.Revocation) error
 		return v.Store.DeleteRevocation(ctx, r, v.term)
 	}
 	v.Log.Debug("a user is not revoked yet", "instance", r.InstanceID, "user", r.User, "since", r.Since, "error", serviceforge.DetailOf(err))
-	r.At = v.Now().UTC().Add(backoff(r.Repeats))
+	r.At = v.Now().UTC().Add(work.Backoff(r.Repeats))
 	r.Repeats++
 	return v.Store.PutRevocation(ctx, r, v.term)
 }
@@ -183,8 +184,8 @@ func (v *visit) revocation(ctx context.Context, r serviceforge.Revocation) error
 // platform polls.
 func (v *visit) late(b *serviceforge.Binding) bool {
 	deadline := bindDeadline
-	if plan, err := v.plan(v.instance); err == nil && plan.MaximumPollingDuration > 0 {
-		deadline = min(deadline, time.Duration(pollingPart*float64(plan.MaximumPollingDuration)))
+	if plan, err := v.Shelf.PlanOf(v.instance); err == nil && plan.MaximumPollingDuration > 0 {
+		deadline = min(deadline, plan.Patience())
 	}
 	return v.Now().Sub(b.Operation.StartedAt) > deadline
 }
@@ -193,7 +194,7 @@ func (v *visit) late(b *serviceforge.Binding) bool {
 func (v *visit) tryLater(ctx context.Context, b *serviceforge.Binding, cause error) error {
 	o := &b.Operation
 	o.Cause = serviceforge.Cut(serviceforge.DetailOf(cause))
-	o.NotBefore = v.Now().UTC().Add(backoff(o.Repeats))
+	o.NotBefore = v.Now().UTC().Add(work.Backoff(o.Repeats))
 	o.Repeats++
 	return v.keep(ctx, b)
 }

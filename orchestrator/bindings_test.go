@@ -69,9 +69,9 @@ func (h *house) bound(id string) serviceforge.Binding {
 	return b
 }
 
-func (h *house) untilBinding(id string, want serviceforge.OperationState) orchestrator.Progress {
+func (h *house) untilBinding(id string, want serviceforge.OperationState) serviceforge.Progress {
 	h.t.Helper()
-	last := eventually(h.t, func() (orchestrator.Progress, error) {
+	last := eventually(h.t, func() (serviceforge.Progress, error) {
 		p, err := h.LastBindingOperation(h.t.Context(), cc, "a", id)
 		if err == nil && p.State == serviceforge.InProgress {
 			err = errors.New(p.Description)

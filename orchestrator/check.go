@@ -40,7 +40,7 @@ func (l *leader) answers(ctx context.Context, i *serviceforge.Instance) error {
 
 // lookAt says how the service is asked; nil = the director's word is enough.
 func (l *leader) lookAt(i *serviceforge.Instance) (func(context.Context) error, error) {
-	release, err := l.release(i.Release)
+	release, err := l.Shelf.Release(i.Release)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func knockAt(ctx context.Context, driver, address string) error {
 // gives it to answer.
 func (l *leader) silent(i *serviceforge.Instance, err error) error {
 	wished := i.Wished()
-	release, lost := l.release(wished.Release)
+	release, lost := l.Shelf.Release(wished.Release)
 	if lost != nil || serviceforge.CodeOf(err) != serviceforge.Unavailable {
 		return err
 	}

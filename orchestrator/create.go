@@ -285,7 +285,7 @@ func (l *leader) render(ctx context.Context, i *serviceforge.Instance) ([]byte, 
 // input is what renders of the instance as it is depend on, and the service
 // release that renders it.
 func (l *leader) input(i *serviceforge.Instance) (releases.Input, *releases.Release, error) {
-	release, err := l.release(i.Release)
+	release, err := l.Shelf.Release(i.Release)
 	if err != nil {
 		return releases.Input{}, nil, err
 	}

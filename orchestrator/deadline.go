@@ -9,10 +9,6 @@ import (
 	"github.com/serviceforge/serviceforge/store"
 )
 
-// pollingPart is how much of a platform's maximum polling duration an operation
-// may take, whatever it waits for: the rest is for telling how it ended.
-const pollingPart = 0.9
-
 // closest bounds how soon a deadline is looked at again, and farthest how late:
 // a clock that stood still may have been set right meanwhile.
 const (
@@ -24,8 +20,8 @@ const (
 // turn on, and as long as the platform polls (0 = not known).
 func (l *leader) limits(i *serviceforge.Instance) (deadline, polled time.Duration) {
 	deadline = DefaultDeadline
-	if plan, err := l.plan(i); err == nil {
-		polled = time.Duration(pollingPart * float64(plan.MaximumPollingDuration))
+	if plan, err := l.Shelf.PlanOf(i); err == nil {
+		polled = plan.Patience()
 		if plan.Deadline > 0 {
 			deadline = plan.Deadline
 		}

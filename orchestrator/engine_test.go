@@ -230,7 +230,7 @@ func TestTheSameOrderAgain(t *testing.T) {
 	foreign.Platform = "another"
 	_, err = h.Provision(t.Context(), foreign)
 	code(t, err, serviceforge.Conflict)
-	_, err = h.Instance(t.Context(), orchestrator.Caller{Platform: "another"}, "a")
+	_, err = h.Instance(t.Context(), serviceforge.Caller{Platform: "another"}, "a")
 	code(t, err, serviceforge.NotFound)
 	h.run()
 	h.until("a", first.Operation, serviceforge.Succeeded)

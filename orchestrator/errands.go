@@ -9,6 +9,7 @@ import (
 	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/orchestrator/dispatch"
 	"github.com/serviceforge/serviceforge/orchestrator/verdict"
+	"github.com/serviceforge/serviceforge/orchestrator/work"
 	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/releases/deployed"
 )
@@ -17,7 +18,7 @@ import (
 // run all of them.
 func (l *leader) nextErrand(i *serviceforge.Instance) (releases.Errand, bool, error) {
 	wished := i.Wished()
-	release, err := l.release(wished.Release)
+	release, err := l.Shelf.Release(wished.Release)
 	if err != nil {
 		return releases.Errand{}, false, err
 	}
@@ -248,7 +249,7 @@ func (l *leader) errandAnew(ctx context.Context, i *serviceforge.Instance, cause
 		return goOn, l.fail(ctx, i, "It took too long", cause)
 	}
 	o.Cause = serviceforge.Cut(cause)
-	o.NotBefore = l.Now().UTC().Add(backoff(max(o.Repeats, o.Errands.Failures)))
+	o.NotBefore = l.Now().UTC().Add(work.Backoff(max(o.Repeats, o.Errands.Failures)))
 	o.Repeats++
 	return goOn, l.put(ctx, i, told...)
 }

@@ -240,7 +240,7 @@ func TestAnErrandIsMeasured(t *testing.T) {
 			h.until(id, accepted.Operation, serviceforge.Succeeded)
 		}
 	}
-	h.says(h.engine(), h.create("c"), func(p orchestrator.Progress) bool {
+	h.says(h.engine(), h.create("c"), func(p serviceforge.Progress) bool {
 		return strings.HasPrefix(p.Description, "Waiting for a worker of the director: 1st of 1 in line, ")
 	})
 }

@@ -31,7 +31,7 @@ const updateAgain = "ask for the update again"
 
 // Explain tells where an instance stands and why. It asks no director.
 // Errors: Invalid, NotFound, Unavailable.
-func (e *Engine) Explain(ctx context.Context, c Caller, instanceID string) (Explanation, error) {
+func (e *Engine) Explain(ctx context.Context, c serviceforge.Caller, instanceID string) (Explanation, error) {
 	i, err := e.visible(ctx, c, instanceID)
 	if err != nil {
 		return Explanation{}, err

@@ -48,4 +48,4 @@ func TestTheHistoryTellsWhoWhatAndWhy(t *testing.T) {
 	}
 }
 
-var operator = orchestrator.Caller{Actor: "token 1"}
+var operator = serviceforge.Caller{Actor: "token 1"}

@@ -204,7 +204,7 @@ func (h *house) replica() *orchestrator.Engine {
 	return orchestrator.New(o)
 }
 
-var cc = orchestrator.Caller{Platform: "cc", Actor: "platform cc"}
+var cc = serviceforge.Caller{Platform: "cc", Actor: "platform cc"}
 
 func order(id string) orchestrator.ProvisionRequest {
 	return orchestrator.ProvisionRequest{Caller: cc, InstanceID: id, ServiceID: "service", PlanID: "plan", OrganizationGUID: "org", AcceptsIncomplete: true}
@@ -227,7 +227,7 @@ func (h *house) remove(id string) orchestrator.Accepted {
 // until polls, as a platform would, until the operation has ended.
 func (h *house) until(id, operation string, want serviceforge.OperationState) {
 	h.t.Helper()
-	last := eventually(h.t, func() (orchestrator.Progress, error) {
+	last := eventually(h.t, func() (serviceforge.Progress, error) {
 		p, err := h.LastOperation(h.t.Context(), cc, id, operation)
 		if err == nil && p.State == serviceforge.InProgress {
 			err = fmt.Errorf("still %s", p.Description)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator/ownership"
 )
 
@@ -15,6 +16,6 @@ func (e *Engine) Strays(ctx context.Context) ([]ownership.Stray, []ownership.Sil
 
 // DeleteStray has a stray deployment deleted and returns the director's task.
 // Errors: as Finder's.
-func (e *Engine) DeleteStray(ctx context.Context, c Caller, pool, deployment string, grace time.Duration, own bool) (task int, err error) {
+func (e *Engine) DeleteStray(ctx context.Context, c serviceforge.Caller, pool, deployment string, grace time.Duration, own bool) (task int, err error) {
 	return e.strays.Delete(ctx, c.Actor, pool, deployment, grace, own)
 }

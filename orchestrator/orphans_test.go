@@ -9,7 +9,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/orchestrator"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/orchestrator/ownership"
 )
@@ -96,7 +95,7 @@ func TestWhoseADeploymentIs(t *testing.T) {
 // deletesOnlyOrphans tries to delete all strays: orphans go after the grace
 // period, the others only when somebody answers for them.
 func (h *house) deletesOnlyOrphans(strays []string) {
-	t, operator := h.t, orchestrator.Caller{Actor: "token 1"}
+	t, operator := h.t, serviceforge.Caller{Actor: "token 1"}
 	t.Helper()
 	before := h.director.count("Delete")
 	for _, stray := range strays {
@@ -153,7 +152,7 @@ func TestAnOrphanWhoseInstanceIsBackIsLeftAlone(t *testing.T) {
 	h.director.stands("plain-a", fmt.Sprintf("# serviceforge broker=%s instance=a operation=%s\n", h.store.BrokerID(), operation), "")
 	created := h.create("a") // accepted; no engine runs
 	for _, own := range []bool{false, true} {
-		_, err := h.DeleteStray(t.Context(), orchestrator.Caller{}, "", "plain-a", 0, own)
+		_, err := h.DeleteStray(t.Context(), serviceforge.Caller{}, "", "plain-a", 0, own)
 		code(t, err, serviceforge.Conflict)
 	}
 	h.run()
@@ -162,7 +161,7 @@ func TestAnOrphanWhoseInstanceIsBackIsLeftAlone(t *testing.T) {
 	if left := h.strays(); len(left) != 1 || left[0].Group != ownership.Orphan || h.director.deployments["plain-a"].posts != 0 {
 		t.Errorf("left: %+v", left)
 	}
-	_, err := h.DeleteStray(t.Context(), orchestrator.Caller{}, "", "plain-a", 0, false)
+	_, err := h.DeleteStray(t.Context(), serviceforge.Caller{}, "", "plain-a", 0, false)
 	must(t, err)
 }
 
@@ -209,9 +208,9 @@ func TestOneNameOnTwoDirectors(t *testing.T) {
 	if strays := h.strays(); len(strays) != 2 {
 		t.Errorf("%v", strays)
 	}
-	_, err := h.DeleteStray(t.Context(), orchestrator.Caller{}, "", "plain-x", 0, true)
+	_, err := h.DeleteStray(t.Context(), serviceforge.Caller{}, "", "plain-x", 0, true)
 	code(t, err, serviceforge.Invalid)
-	_, err = h.DeleteStray(t.Context(), orchestrator.Caller{}, "two", "plain-x", 0, true)
+	_, err = h.DeleteStray(t.Context(), serviceforge.Caller{}, "two", "plain-x", 0, true)
 	must(t, err)
 	if len(directors["one"].deployments) != 1 || len(directors["two"].deployments) != 0 {
 		t.Error("the wrong one was deleted")
@@ -249,8 +248,8 @@ func TestStraysOfTheDirectorsThatAnswer(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	_, err = h.DeleteStray(t.Context(), orchestrator.Caller{}, "", "plain-a", 0, true)
+	_, err = h.DeleteStray(t.Context(), serviceforge.Caller{}, "", "plain-a", 0, true)
 	code(t, err, serviceforge.Unavailable) // another director may have the name too
-	_, err = h.DeleteStray(t.Context(), orchestrator.Caller{}, "three", "plain-a", 0, true)
+	_, err = h.DeleteStray(t.Context(), serviceforge.Caller{}, "three", "plain-a", 0, true)
 	must(t, err)
 }

@@ -63,7 +63,7 @@ func (e *Engine) supplied(release string) []string {
 // instance beside those that wait already. It asks nobody; the last word has
 // the transaction that places. Errors: Invalid (the named pool), Exhausted.
 func (e *Engine) mayPlace(i *serviceforge.Instance) error {
-	plan, err := e.plan(i)
+	plan, err := e.Shelf.PlanOf(i)
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func (e *Engine) mayPlace(i *serviceforge.Instance) error {
 // is placed at a time then, so that each sees the ones before it. Else nothing
 // is stored before it is the instance's turn: the choice goes with the intent.
 func (l *leader) place(ctx context.Context, i *serviceforge.Instance) (next, error) {
-	plan, err := l.plan(i)
+	plan, err := l.Shelf.PlanOf(i)
 	if err != nil {
 		return goOn, err
 	}

@@ -135,7 +135,7 @@ func TestAPoolTakesNoMoreThanItHasRoomFor(t *testing.T) {
 func (h *house) ended(operations map[string]string) (running []string) {
 	h.t.Helper()
 	for id, operation := range operations {
-		p := eventually(h.t, func() (orchestrator.Progress, error) {
+		p := eventually(h.t, func() (serviceforge.Progress, error) {
 			p, err := h.LastOperation(h.t.Context(), cc, id, operation)
 			if err == nil && p.State == serviceforge.InProgress {
 				err = errors.New(p.Description)

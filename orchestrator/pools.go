@@ -105,7 +105,7 @@ func freePlaces(p *pools.Pool, instances int, claims map[serviceforge.Claim]stri
 // SetPoolState closes a pool for new instances (cordoned, draining) or opens it
 // (active), on all replicas, whatever its file says. Errors: NotFound, Invalid,
 // Unavailable.
-func (e *Engine) SetPoolState(ctx context.Context, c Caller, pool, state, reason string) error {
+func (e *Engine) SetPoolState(ctx context.Context, c serviceforge.Caller, pool, state, reason string) error {
 	p, err := e.Pools.Pool(pool)
 	wanted := pools.State(state)
 	switch {

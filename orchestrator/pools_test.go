@@ -62,7 +62,7 @@ func TestPoolStatuses(t *testing.T) {
 func TestOperatorsOpenAndClosePools(t *testing.T) {
 	h := newHouse(t)
 	h.pooled("", "  name: one\n", "  name: two\n  state: cordoned\n")
-	operator := orchestrator.Caller{Actor: "token 1"}
+	operator := serviceforge.Caller{Actor: "token 1"}
 	code(t, h.SetPoolState(t.Context(), operator, "one", string(pools.Cordoned), ""), serviceforge.Invalid)
 	code(t, h.SetPoolState(t.Context(), operator, "one", "drunk", "x"), serviceforge.Invalid)
 	code(t, h.SetPoolState(t.Context(), operator, "none", string(pools.Cordoned), "x"), serviceforge.NotFound)
@@ -90,7 +90,7 @@ func TestAllReplicasHonourACordon(t *testing.T) {
 	h := newHouse(t)
 	h.pooled("", "  name: one\n")
 	other := h.replica()
-	must(t, h.SetPoolState(t.Context(), orchestrator.Caller{}, "one", string(pools.Cordoned), "x"))
+	must(t, h.SetPoolState(t.Context(), serviceforge.Caller{}, "one", string(pools.Cordoned), "x"))
 	tries := 0
 	eventually(t, func() (int, error) {
 		tries++ // a repeated order would be answered as the first was
@@ -100,7 +100,7 @@ func TestAllReplicasHonourACordon(t *testing.T) {
 		}
 		return 0, nil
 	})
-	must(t, h.SetPoolState(t.Context(), orchestrator.Caller{}, "one", string(pools.Active), ""))
+	must(t, h.SetPoolState(t.Context(), serviceforge.Caller{}, "one", string(pools.Active), ""))
 	eventually(t, func() (int, error) {
 		_, err := other.Provision(t.Context(), order("b"))
 		return 0, err

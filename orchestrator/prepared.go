@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/orchestrator/work"
 	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/users"
 )
@@ -116,7 +117,7 @@ func (v *visit) replace(ctx context.Context, b *serviceforge.Binding) error {
 	if asked {
 		o := &b.Operation
 		o.Message = "Waiting for the update that replaces the user"
-		o.NotBefore = v.Now().UTC().Add(min(backoff(o.Repeats), replaceLook))
+		o.NotBefore = v.Now().UTC().Add(min(work.Backoff(o.Repeats), replaceLook))
 		o.Repeats++
 		return v.keep(ctx, b)
 	}
@@ -145,7 +146,7 @@ func (v *visit) askForUpdate(ctx context.Context) (bool, error) {
 	case v.failedSince(v.Now().Add(-replaceAgain)):
 		return false, nil
 	}
-	operation := v.newOperation(serviceforge.Update, Caller{Actor: bindingsActor})
+	operation := serviceforge.Caller{Actor: bindingsActor}.Begins(v.NewID(), serviceforge.Update, v.Now())
 	operation.Step, operation.Wish = serviceforge.Placed, i.Present()
 	i.Operation, i.Operations = operation, append(slices.Clip(i.Operations), operation.ID)
 	if err := v.put(ctx, &i); err != nil {
@@ -169,9 +170,9 @@ func (v *visit) replaced(ctx context.Context, r serviceforge.Revocation) error {
 	if err != nil {
 		return err
 	}
-	rest := min(backoff(r.Repeats), replaceLook)
+	rest := min(work.Backoff(r.Repeats), replaceLook)
 	if !asked {
-		rest = backoffMost
+		rest = work.BackoffMost
 	}
 	r.At = v.Now().UTC().Add(rest)
 	r.Repeats++

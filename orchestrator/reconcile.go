@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/orchestrator/work"
 	"github.com/serviceforge/serviceforge/store"
 )
 
@@ -20,15 +21,6 @@ func later(d time.Duration) next { return next{wait: true, after: d} }
 
 // untilWoken waits for the end of a task, or for a slot.
 var untilWoken = next{wait: true}
-
-// Backoff of requests that did not get through, and of failed deletes.
-const (
-	backoffFirst = 500 * time.Millisecond
-	backoffMost  = time.Minute
-)
-
-// backoff is the pause after so many attempts that did not get through.
-func backoff(repeats int) time.Duration { return min(backoffFirst<<min(repeats, 10), backoffMost) }
 
 // reconcile moves an instance on until it has to wait, and says when to look
 // again. It may run at any time, any number of times: every step is stored
@@ -68,7 +60,7 @@ func (l *leader) reconcile(ctx context.Context, id string) (time.Duration, error
 
 // step does the one next thing.
 func (l *leader) step(ctx context.Context, i *serviceforge.Instance) (next, error) {
-	if err := closed(i); err != nil && i.Operation.Kind != serviceforge.Deprovision {
+	if err := i.CheckKey(); err != nil && i.Operation.Kind != serviceforge.Deprovision {
 		return goOn, err
 	}
 	switch i.Operation.Kind {
@@ -125,7 +117,7 @@ func (l *leader) troubled(ctx context.Context, i *serviceforge.Instance, err err
 func (l *leader) postpone(ctx context.Context, i *serviceforge.Instance, cause string) error {
 	o := &i.Operation
 	o.Cause = serviceforge.Cut(cause)
-	o.NotBefore = l.Now().UTC().Add(backoff(o.Repeats))
+	o.NotBefore = l.Now().UTC().Add(work.Backoff(o.Repeats))
 	o.Repeats++
 	return l.put(ctx, i)
 }

@@ -19,7 +19,7 @@ const verifyAttempts = 3
 // deletion of an instance. Of a running instance it verifies that deployment
 // and service are there, and learns its addresses again. It is for operators.
 // Errors: NotFound, Busy (an operation runs), Unavailable.
-func (e *Engine) Repair(ctx context.Context, c Caller, instanceID string) (Accepted, error) {
+func (e *Engine) Repair(ctx context.Context, c serviceforge.Caller, instanceID string) (Accepted, error) {
 	return e.change(ctx, c, instanceID, func(i *serviceforge.Instance) (settled bool, err error) {
 		if i.Busy() {
 			return false, serviceforge.Errorf(serviceforge.Busy,
@@ -30,7 +30,7 @@ func (e *Engine) Repair(ctx context.Context, c Caller, instanceID string) (Accep
 }
 
 // anew makes the operation that an instance in its present state needs.
-func (e *Engine) anew(i *serviceforge.Instance, c Caller) error {
+func (e *Engine) anew(i *serviceforge.Instance, c serviceforge.Caller) error {
 	before := i.Operation
 	if before.Intent.Verb == serviceforge.VerbReset && i.State != serviceforge.Destroying {
 		return e.begin(i, c)
@@ -40,7 +40,7 @@ func (e *Engine) anew(i *serviceforge.Instance, c Caller) error {
 		e.takeOver(i, c)
 		return nil
 	case serviceforge.Running:
-		i.Operation = e.newOperation(serviceforge.Repair, c)
+		i.Operation = c.Begins(e.NewID(), serviceforge.Repair, e.Now())
 		switch {
 		case before.Kind == serviceforge.Repair:
 			i.Operation.Before = before.Before
@@ -48,10 +48,10 @@ func (e *Engine) anew(i *serviceforge.Instance, c Caller) error {
 			i.Operation.Before = &serviceforge.Outcome{Kind: before.Kind, State: before.State, Message: before.Message, Aftermath: before.Aftermath}
 		}
 	case serviceforge.FailedCreation, serviceforge.FailedDeployment:
-		i.Operation = e.newOperation(serviceforge.Provision, c)
+		i.Operation = c.Begins(e.NewID(), serviceforge.Provision, e.Now())
 		i.State = serviceforge.Initialized
 		if len(i.Holds) == 0 { // given back when nothing was left of it
-			plan, err := e.plan(i)
+			plan, err := e.Shelf.PlanOf(i)
 			if err != nil {
 				return err
 			}
@@ -135,17 +135,17 @@ func (l *leader) verifyService(ctx context.Context, i *serviceforge.Instance) er
 
 // aside says whether a poll is about an operation that ended before a
 // verification began, which only operators know of.
-func aside(s *store.Summary, asked string, c Caller) bool {
+func aside(s *store.Summary, asked string, c serviceforge.Caller) bool {
 	return s.Kind == serviceforge.Repair && asked != s.OperationID && (asked != "" || c.Platform != "")
 }
 
 // before is the answer to such a poll. Only running instances are verified, so
 // that the operation succeeded, unless it was an update that failed.
-func before(s *store.Summary) Progress {
+func before(s *store.Summary) serviceforge.Progress {
 	if b := s.Before; b != nil {
-		return Progress{Kind: b.Kind, State: b.State, Step: serviceforge.Ready, Description: b.Message, Aftermath: b.Aftermath}
+		return serviceforge.Progress{Kind: b.Kind, State: b.State, Step: serviceforge.Ready, Description: b.Message, Aftermath: b.Aftermath}
 	}
-	return Progress{
+	return serviceforge.Progress{
 		Kind: serviceforge.Provision, State: serviceforge.Succeeded, Step: serviceforge.Ready,
 		Description: "The service instance is ready", Percent: 100,
 	}

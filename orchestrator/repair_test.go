@@ -58,7 +58,7 @@ func TestARepairKeepsThePins(t *testing.T) {
 	}
 	_, err = h.Repair(t.Context(), operator, "nope")
 	code(t, err, serviceforge.NotFound)
-	_, err = h.Repair(t.Context(), orchestrator.Caller{Platform: "another"}, "a")
+	_, err = h.Repair(t.Context(), serviceforge.Caller{Platform: "another"}, "a")
 	code(t, err, serviceforge.NotFound)
 }
 

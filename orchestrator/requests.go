@@ -3,23 +3,14 @@ package orchestrator
 import (
 	"context"
 	"encoding/json"
-	"time"
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/store"
 )
 
-// Caller is who asks, and with what right. Everything an engine call returns
-// or changes belongs to Platform; an empty Platform is an operator, who sees all.
-type Caller struct {
-	Platform string // name of the platform credential, e.g. "cc"
-	Actor    string // for the history: "platform cc", "token 1"
-	Identity string // X-Broker-API-Originating-Identity as sent; untrusted
-}
-
 // ProvisionRequest asks for an instance (OSB "Provisioning").
 type ProvisionRequest struct {
-	Caller
+	serviceforge.Caller
 	InstanceID        string
 	ServiceID, PlanID string
 	OrganizationGUID  string
@@ -32,7 +23,7 @@ type ProvisionRequest struct {
 // DeprovisionRequest asks for the end of an instance (OSB "Deprovisioning").
 // Empty ServiceID and PlanID are not compared (compatibility mode).
 type DeprovisionRequest struct {
-	Caller
+	serviceforge.Caller
 	InstanceID        string
 	ServiceID, PlanID string
 	AcceptsIncomplete bool
@@ -40,7 +31,7 @@ type DeprovisionRequest struct {
 
 // UpdateRequest asks for a change of an instance (OSB "Updating").
 type UpdateRequest struct {
-	Caller
+	serviceforge.Caller
 	InstanceID string
 	ServiceID  string
 	PlanID     string          // empty = stays
@@ -60,7 +51,7 @@ type Accepted struct {
 
 // BindRequest asks for credentials (OSB "Binding").
 type BindRequest struct {
-	Caller
+	serviceforge.Caller
 	InstanceID, BindingID string
 	ServiceID, PlanID     string
 	AppGUID               string
@@ -81,7 +72,7 @@ type Bound struct {
 
 // UnbindRequest asks for the end of a binding (OSB "Unbinding").
 type UnbindRequest struct {
-	Caller
+	serviceforge.Caller
 	InstanceID, BindingID string
 	ServiceID, PlanID     string // empty = not compared
 	AcceptsIncomplete     bool
@@ -92,22 +83,6 @@ type Unbound struct {
 	Done      bool   // the binding is gone
 	UserStays bool   // but its user is still there: it is revoked later
 	Operation string // else: what ends it, the same for every repetition
-}
-
-// Progress is the answer to a poll (OSB "Polling Last Operation").
-type Progress struct {
-	Kind        serviceforge.Kind
-	State       serviceforge.OperationState
-	Step        serviceforge.Step
-	Description string        // one honest line, never empty
-	Stage       string        // the director's stage, e.g. "Updating instance"; may be empty
-	Node        string        // the director's task, e.g. "etcd/0"; may be empty
-	Percent     int           // 0..100, monotonic within an operation
-	RetryAfter  time.Duration // when asking again makes sense: 1 s to 60 s while it is in progress
-	// Place is where it stands in its director's line, of as many as are Waiting;
-	// 0 = it is not in one. The same on all replicas.
-	Place, Waiting int
-	serviceforge.Aftermath
 }
 
 // Provision records the wish for an instance and returns before any director
@@ -137,18 +112,18 @@ func (e *Engine) Update(ctx context.Context, r UpdateRequest) (Accepted, error) 
 // of that operation or a newer one, never with what was before it, nor with less
 // than any replica has told already. Errors: NotFound, Gone (the instance was
 // deleted), Unavailable (etcd is away).
-func (e *Engine) LastOperation(ctx context.Context, c Caller, instanceID, operation string) (Progress, error) {
+func (e *Engine) LastOperation(ctx context.Context, c serviceforge.Caller, instanceID, operation string) (serviceforge.Progress, error) {
 	return e.lastOperation(ctx, c, instanceID, operation)
 }
 
 // Instance returns one instance. Errors: NotFound, Unavailable.
-func (e *Engine) Instance(ctx context.Context, c Caller, instanceID string) (serviceforge.Instance, error) {
+func (e *Engine) Instance(ctx context.Context, c serviceforge.Caller, instanceID string) (serviceforge.Instance, error) {
 	return e.instance(ctx, c, instanceID)
 }
 
 // Instances returns what the caller may see, ordered by id, from memory once
 // that knows everything that was written before. Errors: Unavailable.
-func (e *Engine) Instances(ctx context.Context, c Caller) ([]store.Summary, error) {
+func (e *Engine) Instances(ctx context.Context, c serviceforge.Caller) ([]store.Summary, error) {
 	return e.instances(ctx, c)
 }
 
@@ -173,16 +148,16 @@ func (e *Engine) Unbind(ctx context.Context, r UnbindRequest) (Unbound, error) {
 // LastBindingOperation answers a poll for a binding by one linearizable read.
 // A binding that was deleted is remembered for a day. Errors: NotFound, Gone
 // (it was deleted with its instance), Unavailable.
-func (e *Engine) LastBindingOperation(ctx context.Context, c Caller, instanceID, bindingID string) (Progress, error) {
+func (e *Engine) LastBindingOperation(ctx context.Context, c serviceforge.Caller, instanceID, bindingID string) (serviceforge.Progress, error) {
 	return e.lastBindingOperation(ctx, c, instanceID, bindingID)
 }
 
 // Binding returns one finished binding with its credentials. Errors: NotFound.
-func (e *Engine) Binding(ctx context.Context, c Caller, instanceID, bindingID string) (serviceforge.Binding, error) {
+func (e *Engine) Binding(ctx context.Context, c serviceforge.Caller, instanceID, bindingID string) (serviceforge.Binding, error) {
 	return e.binding(ctx, c, instanceID, bindingID)
 }
 
 // Bindings lists an instance's bindings by id, without credentials.
-func (e *Engine) Bindings(ctx context.Context, c Caller, instanceID string) ([]serviceforge.Binding, error) {
+func (e *Engine) Bindings(ctx context.Context, c serviceforge.Caller, instanceID string) ([]serviceforge.Binding, error) {
 	return e.bindings(ctx, c, instanceID)
 }

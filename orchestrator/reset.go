@@ -11,7 +11,7 @@ import (
 // that closed them is lost; then the plan's defaults are taken. Bindings made
 // before are of no use afterwards. It is for operators.
 // Errors: NotFound, Busy (an operation runs), Unprocessable, Unavailable.
-func (e *Engine) Reset(ctx context.Context, c Caller, instanceID string) (Accepted, error) {
+func (e *Engine) Reset(ctx context.Context, c serviceforge.Caller, instanceID string) (Accepted, error) {
 	return e.change(ctx, c, instanceID, func(i *serviceforge.Instance) (settled bool, err error) {
 		if i.Busy() && i.LostKey == "" { // else it waits for the key, for ever
 			return false, serviceforge.Errorf(serviceforge.Busy, "the %s of service instance %q is in progress", i.Operation.Kind, i.ID)
@@ -25,9 +25,9 @@ func (e *Engine) Reset(ctx context.Context, c Caller, instanceID string) (Accept
 
 // begin makes of the instance one that is to be provisioned, after what stands
 // in its pool was deleted.
-func (e *Engine) begin(i *serviceforge.Instance, c Caller) error {
+func (e *Engine) begin(i *serviceforge.Instance, c serviceforge.Caller) error {
 	if len(i.Holds) == 0 {
-		plan, err := e.plan(i)
+		plan, err := e.Shelf.PlanOf(i)
 		if err != nil {
 			return err
 		}
@@ -35,7 +35,7 @@ func (e *Engine) begin(i *serviceforge.Instance, c Caller) error {
 	}
 	i.Secrets, i.Access, i.Facts = serviceforge.Secret{}, serviceforge.Secret{}, nil
 	i.LostKey, i.Unfinished = "", ""
-	i.State, i.Operation = serviceforge.Initialized, e.newOperation(serviceforge.Provision, c)
+	i.State, i.Operation = serviceforge.Initialized, c.Begins(e.NewID(), serviceforge.Provision, e.Now())
 	if i.Pool != "" {
 		i.State = serviceforge.Deploying
 		i.Operation.Step = serviceforge.Leaving
@@ -44,15 +44,4 @@ func (e *Engine) begin(i *serviceforge.Instance, c Caller) error {
 	i.Operations = append(i.Operations, i.Operation.ID)
 	i.UpdatedAt = e.Now().UTC()
 	return nil
-}
-
-// closed is the error of what needs the secrets of an instance whose key is
-// not here; nil where it is.
-func closed(i *serviceforge.Instance) error {
-	if i.LostKey == "" {
-		return nil
-	}
-	return serviceforge.Errorf(serviceforge.Unavailable,
-		"the secrets of service instance %q were sealed with key %s, which this broker has not got: give it the key file, or, if it is lost, "+
-			"make new secrets with `serviceforge keys reset-instance %s`", i.ID, i.LostKey, i.ID)
 }

@@ -21,7 +21,7 @@ func (l *leader) maySpill(ctx context.Context, i *serviceforge.Instance, d direc
 	if !why.NoRoom() || len(i.Operation.Tried) >= maxSpills {
 		return false, nil
 	}
-	plan, err := l.plan(i)
+	plan, err := l.Shelf.PlanOf(i)
 	if err != nil {
 		return false, err
 	}

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/orchestrator"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/orchestrator/ownership"
 )
@@ -49,12 +48,12 @@ func TestWhatIsNotOursIsLeftAloneByEveryCommand(t *testing.T) {
 			h.until("x", h.repair("x").Operation, serviceforge.Failed)
 			h.until("x", h.remove("x").Operation, serviceforge.Succeeded)
 			h.takenOverWhilePlaced("x")
-			_, err := h.DeleteStray(t.Context(), orchestrator.Caller{}, "", "plain-x", 0, false)
+			_, err := h.DeleteStray(t.Context(), serviceforge.Caller{}, "", "plain-x", 0, false)
 			code(t, err, serviceforge.Forbidden)
 			if h.director.count("Deploy") != 0 || h.director.count("Delete") != 0 || h.director.count("Cancel") != 0 {
 				t.Fatal("it was not left alone")
 			}
-			_, err = h.DeleteStray(t.Context(), orchestrator.Caller{}, "", "plain-x", 0, true)
+			_, err = h.DeleteStray(t.Context(), serviceforge.Caller{}, "", "plain-x", 0, true)
 			must(t, err)
 			if h.director.count("Delete") != 1 || len(h.director.deployments) != 0 {
 				t.Error("who owns it could not delete it")
@@ -130,7 +129,7 @@ func TestAnOrphanThatBecomesSomebodyElsesIsLeftAlone(t *testing.T) {
 				}
 				return nil
 			}
-			_, err := h.DeleteStray(t.Context(), orchestrator.Caller{}, "", "plain-a", 0, false)
+			_, err := h.DeleteStray(t.Context(), serviceforge.Caller{}, "", "plain-a", 0, false)
 			h.director.live()
 			code(t, err, test.want)
 			if got := h.director.count("Delete") - deletes; got != test.deletes || h.director.deployments["plain-a"] == nil {
@@ -140,9 +139,9 @@ func TestAnOrphanThatBecomesSomebodyElsesIsLeftAlone(t *testing.T) {
 	}
 	// Nobody comes between: it goes, and who makes the name anew is left alone.
 	h, _ := orphaned(t)
-	_, err := h.DeleteStray(t.Context(), orchestrator.Caller{}, "", "plain-a", 0, false)
+	_, err := h.DeleteStray(t.Context(), serviceforge.Caller{}, "", "plain-a", 0, false)
 	must(t, err)
 	h.director.stands("plain-a", "", "somebody.deploy.0")
-	_, err = h.DeleteStray(t.Context(), orchestrator.Caller{}, "", "plain-a", 0, false)
+	_, err = h.DeleteStray(t.Context(), serviceforge.Caller{}, "", "plain-a", 0, false)
 	code(t, err, serviceforge.Forbidden)
 }

@@ -212,7 +212,7 @@ func TestASweepKeepsToItsBudget(t *testing.T) {
 		}
 		return all[0].Calls, err
 	})
-	must(t, h.Pause(t.Context(), orchestrator.Caller{Actor: "token 1"}, "x"))
+	must(t, h.Pause(t.Context(), serviceforge.Caller{Actor: "token 1"}, "x"))
 	before := eventually(t, func() (int, error) { // what was under way ends
 		n := h.director.total()
 		select {
@@ -224,7 +224,7 @@ func TestASweepKeepsToItsBudget(t *testing.T) {
 		}
 		return n, nil
 	})
-	must(t, h.Resume(t.Context(), orchestrator.Caller{Actor: "token 1"}))
+	must(t, h.Resume(t.Context(), serviceforge.Caller{Actor: "token 1"}))
 	eventually(t, func() (int, error) {
 		if h.director.total() == before {
 			return 0, fmt.Errorf("nothing is asked")

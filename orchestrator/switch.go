@@ -3,6 +3,7 @@ package orchestrator
 import (
 	"context"
 
+	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/store"
 )
 
@@ -15,12 +16,12 @@ type EngineStatus struct {
 // Pause stops the engine on all replicas after the steps it is at: directors
 // are asked nothing, no record is moved on. Requests are accepted and bindings
 // made as before. Errors: Unavailable.
-func (e *Engine) Pause(ctx context.Context, c Caller, reason string) error {
+func (e *Engine) Pause(ctx context.Context, c serviceforge.Caller, reason string) error {
 	return e.turn(ctx, store.Switch{Paused: true, Actor: c.Actor, Reason: reason})
 }
 
 // Resume lets the engine work again. Errors: Unavailable.
-func (e *Engine) Resume(ctx context.Context, c Caller) error {
+func (e *Engine) Resume(ctx context.Context, c serviceforge.Caller) error {
 	return e.turn(ctx, store.Switch{Actor: c.Actor})
 }
 

@@ -28,9 +28,9 @@ func (h *house) follower() *orchestrator.Engine {
 }
 
 // says polls until a replica's answer is what is wanted.
-func (h *house) says(e *orchestrator.Engine, a orchestrator.Accepted, what func(orchestrator.Progress) bool) orchestrator.Progress {
+func (h *house) says(e *orchestrator.Engine, a orchestrator.Accepted, what func(serviceforge.Progress) bool) serviceforge.Progress {
 	h.t.Helper()
-	return eventually(h.t, func() (orchestrator.Progress, error) {
+	return eventually(h.t, func() (serviceforge.Progress, error) {
 		p, err := e.LastOperation(h.t.Context(), cc, a.Instance.ID, a.Operation)
 		if err == nil && !what(p) {
 			err = fmt.Errorf("%+v", p)
@@ -53,22 +53,22 @@ func TestAllReplicasTellTheSame(t *testing.T) {
 	follower := h.follower() // the other one leads already
 	second, third := h.create("b"), h.create("c")
 	for _, e := range []*orchestrator.Engine{h.engine(), follower} {
-		p := h.says(e, third, func(p orchestrator.Progress) bool { return p.Place == 2 && p.Waiting == 2 })
+		p := h.says(e, third, func(p serviceforge.Progress) bool { return p.Place == 2 && p.Waiting == 2 })
 		if p.Description != "Waiting for a worker of the director: 2nd of 2 in line" || p.RetryAfter != 2*time.Second {
 			t.Errorf("nothing was measured yet: %+v", p)
 		}
-		h.says(e, second, func(p orchestrator.Progress) bool { return p.Place == 1 })
+		h.says(e, second, func(p serviceforge.Progress) bool { return p.Place == 1 })
 		if x, err := e.Explain(t.Context(), operator, "c"); err != nil || x.Position != 2 {
 			t.Errorf("explained: place %d, %v", x.Position, err)
 		}
 	}
-	h.says(follower, first, func(p orchestrator.Progress) bool {
+	h.says(follower, first, func(p serviceforge.Progress) bool {
 		return p.Stage == "Updating instance" && p.Node == "node/0" && p.Percent == 50
 	})
 	director.step()
 	h.until("a", first.Operation, serviceforge.Succeeded)
 	for _, e := range []*orchestrator.Engine{h.engine(), follower} { // one task was measured
-		p := h.says(e, third, func(p orchestrator.Progress) bool { return p.Place == 1 && p.Waiting == 1 })
+		p := h.says(e, third, func(p serviceforge.Progress) bool { return p.Place == 1 && p.Waiting == 1 })
 		if !strings.HasPrefix(p.Description, "Waiting for a worker of the director: 1st of 1 in line, ") || p.RetryAfter < time.Second || p.RetryAfter > time.Minute {
 			t.Errorf("one was measured: %+v", p)
 		}
@@ -98,7 +98,7 @@ func TestTellingIsCheap(t *testing.T) {
 	for n := range 60 {
 		h.create(fmt.Sprint("i", n))
 	}
-	h.says(h.engine(), orchestrator.Accepted{Instance: serviceforge.Instance{ID: "i59"}}, func(p orchestrator.Progress) bool { return p.Place == 59 })
+	h.says(h.engine(), orchestrator.Accepted{Instance: serviceforge.Instance{ID: "i59"}}, func(p serviceforge.Progress) bool { return p.Place == 59 })
 	count := func(pool string) int {
 		mu.Lock()
 		defer mu.Unlock()

@@ -18,7 +18,7 @@ func (e *Engine) unbind(ctx context.Context, r UnbindRequest) (Unbound, error) {
 		if err != nil {
 			return Unbound{}, err
 		}
-		if err := sameService(&i, r.ServiceID, r.PlanID); err != nil {
+		if err := i.CheckIDs(r.ServiceID, r.PlanID); err != nil {
 			return Unbound{}, err
 		}
 		if b.State != serviceforge.BindingDeleting {
@@ -57,7 +57,7 @@ func (e *Engine) takeBack(ctx context.Context, r *UnbindRequest, i *serviceforge
 		}
 	}
 	before := b.State
-	b.State, b.Operation = serviceforge.BindingDeleting, e.newOperation(serviceforge.Unbind, r.Caller)
+	b.State, b.Operation = serviceforge.BindingDeleting, r.Caller.Begins(e.NewID(), serviceforge.Unbind, e.Now())
 	if !hasUser || before == serviceforge.BindingFailed || i.State == serviceforge.Destroying {
 		e.end(b, serviceforge.Succeeded)
 		return Unbound{Done: true}, e.Store.DeleteBinding(ctx, b, store.BindingWrite{Told: []serviceforge.Change{e.told(i, b)}})

@@ -15,7 +15,7 @@ import (
 func (e *Engine) update(ctx context.Context, r UpdateRequest) (Accepted, error) {
 	nothing := false // to do
 	answer, err := e.change(ctx, r.Caller, r.InstanceID, func(i *serviceforge.Instance) (settled bool, err error) {
-		if err := closed(i); err != nil {
+		if err := i.CheckKey(); err != nil {
 			return false, err
 		}
 		wish, err := e.updateWish(r, i)
@@ -46,7 +46,7 @@ func (e *Engine) update(ctx context.Context, r UpdateRequest) (Accepted, error) 
 // memory only. Errors: Invalid, TooLarge.
 func (e *Engine) updateWish(r UpdateRequest, i *serviceforge.Instance) (serviceforge.Wish, error) {
 	wish := i.Present()
-	if err := sameService(i, r.ServiceID, ""); err != nil {
+	if err := i.CheckIDs(r.ServiceID, ""); err != nil {
 		return wish, err
 	}
 	if r.PlanID != "" {
@@ -55,13 +55,13 @@ func (e *Engine) updateWish(r UpdateRequest, i *serviceforge.Instance) (servicef
 	if err := e.onOffer(i, wish.PlanID); err != nil {
 		return wish, err
 	}
-	if err := checkObject("context", r.Context); err != nil {
+	if err := parameters.CheckObject("context", r.Context); err != nil {
 		return wish, err
 	}
-	if err := checkObject("parameters", r.Parameters); err != nil {
+	if err := parameters.CheckObject("parameters", r.Parameters); err != nil {
 		return wish, err
 	}
-	if !empty(r.Context) {
+	if !serviceforge.EmptyJSON(r.Context) {
 		wish.Context = serviceforge.NewSecret(string(r.Context))
 	}
 	if r.Upgrade && i.Pool != "" { // without one it has nothing to be upgraded, and is refused anyway
@@ -76,7 +76,7 @@ func (e *Engine) updateWish(r UpdateRequest, i *serviceforge.Instance) (servicef
 	if wish.Parameters, err = merged(i.Parameters, r.Parameters); err != nil {
 		return wish, err
 	}
-	release, err := e.release(wish.Release)
+	release, err := e.Shelf.Release(wish.Release)
 	if err != nil {
 		return wish, err
 	}
@@ -134,7 +134,7 @@ func (e *Engine) wishedPlan(i *serviceforge.Instance, wish serviceforge.Wish) (c
 
 // merged puts the members of changes over those of an instance's parameters.
 func merged(present serviceforge.Secret, changes json.RawMessage) (serviceforge.Secret, error) {
-	if empty(changes) {
+	if serviceforge.EmptyJSON(changes) {
 		return present, nil
 	}
 	parameters := map[string]json.RawMessage{}
@@ -167,7 +167,7 @@ func (e *Engine) beginUpdate(i *serviceforge.Instance, wish serviceforge.Wish, r
 	}
 	before := i.Present()
 	now := e.Now().UTC()
-	operation := e.newOperation(serviceforge.Update, r.Caller)
+	operation := r.Caller.Begins(e.NewID(), serviceforge.Update, e.Now())
 	operation.Wish = wish
 	i.UpdatedAt = now
 	if wish.SameDeployment(before) && i.Unfinished == "" {

@@ -86,6 +86,22 @@ func (s *Shelf) Edition(ref string) (*Edition, error) {
 	return nil, serviceforge.Errorf(serviceforge.Unprocessable, "the service release %s is not installed", ref)
 }
 
+// Release returns a version of a service release. Errors: as Edition's.
+func (s *Shelf) Release(ref string) (*releases.Release, error) {
+	edition, err := s.Edition(ref)
+	if err != nil {
+		return nil, err
+	}
+	return edition.Release, nil
+}
+
+// PlanOf returns an instance's plan, as the service release has it that the
+// instance is made with. Errors: as Plan's.
+func (s *Shelf) PlanOf(i *serviceforge.Instance) (catalog.Plan, error) {
+	_, plan, err := s.Plan(i.Release, i.ServiceID, i.PlanID)
+	return plan, err
+}
+
 // Editions returns every version there is, by ref. The caller must not change it.
 func (s *Shelf) Editions() map[string]*Edition { return s.now.Load().editions }
 
