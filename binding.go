@@ -14,6 +14,7 @@ type Binding struct {
 	PlanID     string
 	Platform   string
 	AppGUID    string
+	Route      string // whose requests are to go through the service; "" = none
 	Context    Secret // JSON object as the platform sent it, or empty
 	Parameters Secret // JSON object, or empty
 	// Predecessor is the binding that this one was rotated from (OSB "Rotating a
@@ -28,6 +29,9 @@ type Binding struct {
 	Password    Secret
 	Credentials Secret // JSON object handed to the app; empty until ready
 	Endpoints   []Endpoint
+	// Delegated is what the platform does for the service, a JSON object of OSB:
+	// syslog_drain_url, route_service_url, volume_mounts; empty = nothing.
+	Delegated Secret
 	// Stale says, in lists, that the instance would give other credentials now:
 	// its addresses moved, or an update changed them. It is not stored.
 	Stale bool
@@ -37,7 +41,8 @@ type Binding struct {
 	RenewBefore time.Time // told to the platform, which rotates before it; zero = not told
 
 	Revision int64
-	// LostKey is as an instance's, for Context, Parameters, Password and Credentials.
+	// LostKey is as an instance's, for Context, Parameters, Password, Credentials
+	// and Delegated.
 	LostKey string
 	Unknown map[string]json.RawMessage
 }
@@ -63,7 +68,7 @@ const (
 // SameOrder says whether o asks for the same binding (OSB "Binding": 200, else
 // 409). A rotation asks for what its predecessor was made for.
 func (b *Binding) SameOrder(o *Binding) bool {
-	return b.ServiceID == o.ServiceID && b.PlanID == o.PlanID && b.AppGUID == o.AppGUID && b.Predecessor == o.Predecessor &&
+	return b.ServiceID == o.ServiceID && b.PlanID == o.PlanID && b.AppGUID == o.AppGUID && b.Route == o.Route && b.Predecessor == o.Predecessor &&
 		SameJSON(b.Parameters.Reveal(), o.Parameters.Reveal())
 }
 

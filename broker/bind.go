@@ -29,6 +29,7 @@ func (v verbs) Bind(ctx context.Context, escapedID, escapedBindingID string, d d
 		ServiceID:         given(d.ServiceID),
 		PlanID:            given(d.PlanID),
 		AppGUID:           appGUID(d),
+		Route:             route(d),
 		Context:           object(d.RawContext),
 		Parameters:        object(d.RawParameters),
 		Predecessor:       c.predecessor,
@@ -57,6 +58,14 @@ func appGUID(d domain.BindDetails) string {
 	return d.AppGUID
 }
 
+// route is the one whose requests are to go through the service.
+func route(d domain.BindDetails) string {
+	if d.BindResource == nil {
+		return ""
+	}
+	return d.BindResource.Route
+}
+
 // credentials reveals what the app gets. OSB wants an object in 200 and 201.
 func credentials(b *serviceforge.Binding) json.RawMessage {
 	if b.Credentials.Empty() {
@@ -73,6 +82,12 @@ const instantForm = "2006-01-02T15:04:05.0Z"
 func tellBinding(c *call, b *serviceforge.Binding) {
 	if len(b.Endpoints) > 0 && c.minor >= 15 {
 		c.answer.add("endpoints", b.Endpoints)
+	}
+	var delegated map[string]json.RawMessage
+	if json.Unmarshal([]byte(b.Delegated.Reveal()), &delegated) == nil {
+		for name, value := range delegated {
+			c.answer.add(name, value)
+		}
 	}
 	metadata := map[string]string{}
 	for name, at := range map[string]time.Time{"expires_at": b.ExpiresAt, "renew_before": b.RenewBefore} {

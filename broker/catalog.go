@@ -147,6 +147,7 @@ type offeringJSON struct {
 	Name                 string         `json:"name"`
 	Description          string         `json:"description"`
 	Tags                 []string       `json:"tags,omitempty"`
+	Requires             []string       `json:"requires,omitempty"`
 	Bindable             bool           `json:"bindable"`
 	InstancesRetrievable bool           `json:"instances_retrievable"`
 	BindingsRetrievable  bool           `json:"bindings_retrievable"`
@@ -195,6 +196,7 @@ func offeringOf(o catalog.Offering) offeringJSON {
 		Name:                 o.Name,
 		Description:          o.Description,
 		Tags:                 o.Tags,
+		Requires:             o.Requires,
 		Bindable:             o.Bindable,
 		InstancesRetrievable: o.InstancesRetrievable,
 		BindingsRetrievable:  o.BindingsRetrievable,

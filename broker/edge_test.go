@@ -190,6 +190,10 @@ func TestFieldsOfVendorsThatLookLikeOurs(t *testing.T) {
 	if !strings.Contains(a.text, `\"bind_resource\" in the request body`) {
 		t.Errorf("told: %s", a.text)
 	}
+	a = s.want(s.do("PUT", "/v2/service_instances/a/service_bindings/c", strings.TrimSuffix(bindOrder, "}")+`, "bind_resource": {"route": "a.example.com"}}`), http.StatusBadRequest)
+	if !strings.Contains(a.text, "does not require route_forwarding") {
+		t.Errorf("told: %s", a.text)
+	}
 }
 
 func TestIDs(t *testing.T) {

@@ -14,6 +14,7 @@ type Offering struct {
 	ID, Name, Description string
 	Tags                  []string
 	Metadata              map[string]any
+	Requires              []string // permissions that a platform has to give
 	Bindable              bool
 	PlanUpdateable        bool
 	AllowContextUpdates   bool

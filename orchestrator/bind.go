@@ -3,6 +3,7 @@ package orchestrator
 import (
 	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/serviceforge/serviceforge"
@@ -108,6 +109,8 @@ func (e *Engine) checkBind(r *BindRequest, i *serviceforge.Instance) (catalog.Pl
 		return plan, serviceforge.Errorf(serviceforge.Invalid, "a service binding cannot be its own predecessor")
 	case plan.Bindings.RequiresApp && r.AppGUID == "" && r.Predecessor == "":
 		return plan, serviceforge.Errorf(serviceforge.AppRequired, "plan %s is bound to apps only", plan.Name)
+	case r.Route != "" && !slices.Contains(offering.Requires, "route_forwarding"):
+		return plan, serviceforge.Errorf(serviceforge.Invalid, "%s cannot be bound to a route: it does not require route_forwarding", offering.Name)
 	case r.Predecessor != "":
 		return plan, nil
 	}
@@ -141,7 +144,7 @@ func (e *Engine) bindingWish(ctx context.Context, r *BindRequest, i *serviceforg
 	}
 	b := &serviceforge.Binding{
 		ID: r.BindingID, InstanceID: r.InstanceID, ServiceID: r.ServiceID, PlanID: r.PlanID, Platform: i.Platform, Predecessor: r.Predecessor,
-		AppGUID: r.AppGUID, Context: serviceforge.NewSecret(string(r.Context)), Parameters: serviceforge.NewSecret(string(r.Parameters)),
+		AppGUID: r.AppGUID, Route: r.Route, Context: serviceforge.NewSecret(string(r.Context)), Parameters: serviceforge.NewSecret(string(r.Parameters)),
 		State: serviceforge.BindingCreating, Operation: r.Caller.Begins(e.NewID(), serviceforge.Bind, e.Now()),
 		User: user.Name, Password: user.Password, CreatedAt: now,
 	}
@@ -186,7 +189,7 @@ func (e *Engine) inherit(ctx context.Context, b *serviceforge.Binding) error {
 	case p.State != serviceforge.BindingReady || p.Expired(e.Now()):
 		return serviceforge.Errorf(serviceforge.Invalid, "the predecessor %q is not valid any more", p.ID)
 	}
-	b.AppGUID, b.Parameters = p.AppGUID, p.Parameters
+	b.AppGUID, b.Route, b.Parameters = p.AppGUID, p.Route, p.Parameters
 	if b.Context.Empty() {
 		b.Context = p.Context
 	}
@@ -195,10 +198,10 @@ func (e *Engine) inherit(ctx context.Context, b *serviceforge.Binding) error {
 
 // rebind answers a request whose id is taken; one that was cut off is finished.
 func (e *Engine) rebind(ctx context.Context, r *BindRequest, i *serviceforge.Instance, existing *serviceforge.Binding) (Bound, error) {
-	wish := &serviceforge.Binding{ServiceID: r.ServiceID, PlanID: r.PlanID, AppGUID: r.AppGUID, Predecessor: r.Predecessor,
+	wish := &serviceforge.Binding{ServiceID: r.ServiceID, PlanID: r.PlanID, AppGUID: r.AppGUID, Route: r.Route, Predecessor: r.Predecessor,
 		Parameters: serviceforge.NewSecret(string(r.Parameters))}
 	if r.Predecessor != "" {
-		wish.AppGUID, wish.Parameters = existing.AppGUID, existing.Parameters
+		wish.AppGUID, wish.Route, wish.Parameters = existing.AppGUID, existing.Route, existing.Parameters
 	}
 	switch {
 	case !existing.SameOrder(wish):
@@ -247,6 +250,9 @@ func (e *Engine) bound(ctx context.Context, r *BindRequest, i *serviceforge.Inst
 // complete makes a binding ready whose user is made.
 func (e *Engine) complete(i *serviceforge.Instance, b *serviceforge.Binding) (err error) {
 	if b.Credentials, err = releases.Credentials(i.Access, userOf(b)); err != nil {
+		return err
+	}
+	if b.Delegated, err = releases.Delegated(i.Access, userOf(b), b.Route != ""); err != nil {
 		return err
 	}
 	if b.Endpoints, err = releases.Endpoints(i.Access); err != nil {

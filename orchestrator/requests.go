@@ -55,6 +55,7 @@ type BindRequest struct {
 	InstanceID, BindingID string
 	ServiceID, PlanID     string
 	AppGUID               string
+	Route                 string // instead of an app
 	Context, Parameters   json.RawMessage
 	// Predecessor asks for a rotation: a binding with what that one was made for.
 	// Empty ServiceID and PlanID are the instance's then.

@@ -249,7 +249,11 @@ func isStale(i *serviceforge.Instance, b *serviceforge.Binding) bool {
 		return false
 	}
 	now, err := releases.Credentials(i.Access, userOf(b))
-	return err == nil && !serviceforge.SameJSON(now.Reveal(), b.Credentials.Reveal())
+	if err != nil || !serviceforge.SameJSON(now.Reveal(), b.Credentials.Reveal()) {
+		return err == nil
+	}
+	delegated, err := releases.Delegated(i.Access, userOf(b), b.Route != "")
+	return err == nil && !serviceforge.SameJSON(delegated.Reveal(), b.Delegated.Reveal())
 }
 
 // slots looks for claims whose instance is no more, and gives those back whose

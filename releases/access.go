@@ -24,6 +24,7 @@ type access struct {
 	Version     int                     `json:"version"`
 	Credentials map[string]any          `json:"credentials"`
 	Endpoints   []serviceforge.Endpoint `json:"endpoints,omitempty"`
+	Delegated   map[string]any          `json:"delegated,omitempty"`
 	Users       *accessUsers            `json:"users,omitempty"`
 	Prepared    []preparedUser          `json:"prepared,omitempty"` // that exist
 }
@@ -34,7 +35,9 @@ func (s *service) loadAccess(f *fileService) error {
 	for _, part := range []struct {
 		name string
 		node *yaml.Node
-	}{{"credentials", f.Credentials.node}, {"endpoints", &f.Endpoints}, {"users", s.usersNode(f)}} {
+	}{{"credentials", f.Credentials.node}, {"endpoints", &f.Endpoints}, {"users", s.usersNode(f)},
+		{syslogDrain, &f.SyslogDrainURL}, {routeService, &f.RouteServiceURL}, {volumeMounts, &f.VolumeMounts},
+	} {
 		if part.node != nil && part.node.Kind != 0 {
 			root.Content = append(root.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: part.name}, part.node)
 		}
@@ -70,7 +73,7 @@ func (r *Release) Access(ctx context.Context, renderer *spiff.Renderer, in Input
 	if err != nil {
 		return serviceforge.Secret{}, err
 	}
-	if sf["facts"], err = s.factValues(in.Instance.Facts); err != nil {
+	if sf["facts"], err = s.factValues(in); err != nil {
 		return serviceforge.Secret{}, err
 	}
 	if err := parameters.RefuseReferences("fact", sf["facts"]); err != nil {
@@ -115,6 +118,9 @@ func (s *service) accessOf(tree, sf map[string]any) ([]byte, error) {
 	}
 	var err error
 	if a.Endpoints, err = endpointsOf(tree["endpoints"]); err != nil {
+		return nil, err
+	}
+	if a.Delegated, err = delegatedOf(tree); err != nil {
 		return nil, err
 	}
 	if s.hasUsers {

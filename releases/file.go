@@ -39,7 +39,7 @@ type fileService struct {
 	AllowContextUpdates  *bool          `yaml:"allow_context_updates"`
 	InstancesRetrievable *bool          `yaml:"instances_retrievable"`
 	BindingsRetrievable  *bool          `yaml:"bindings_retrievable"`
-	Requires             []string       `yaml:"requires"`
+	Requires             []yaml.Node    `yaml:"requires"`
 	DashboardClient      yaml.Node      `yaml:"dashboard_client"`
 	DeploymentNamePrefix string         `yaml:"deployment_name_prefix"`
 	BOSHTarget           string         `yaml:"bosh_target"`
@@ -52,7 +52,8 @@ type fileService struct {
 	Facts            map[string]factSpec `yaml:"facts"`
 	Credentials      snippet             `yaml:"credentials"`
 	Endpoints        yaml.Node           `yaml:"endpoints"`
-	Users            snippet             `yaml:"users"`
+	fileDelegated    `yaml:",inline"`
+	Users            snippet `yaml:"users"`
 
 	DefaultCredentials map[string]any `yaml:"default_credentials"`
 	DetectCredentials  []fileDetect   `yaml:"detect_credentials"`
@@ -126,11 +127,11 @@ type fileStemcell struct {
 
 // factSpec names addresses of an instance group: all of them or the first.
 type factSpec struct {
-	InstanceGroup string `yaml:"instance_group"`
-	Addresses     string `yaml:"addresses"`
-	Address       string `yaml:"address"`
-	Kind          string `yaml:"kind"`
-	Link          string `yaml:"link"`
+	InstanceGroup string    `yaml:"instance_group"`
+	Addresses     string    `yaml:"addresses"`
+	Address       string    `yaml:"address"`
+	Kind          yaml.Node `yaml:"kind"`
+	Link          string    `yaml:"link"`
 }
 
 type filePlan struct {
@@ -296,6 +297,13 @@ func decodeService(text []byte) (f serviceFile, err error) {
 	return f, nil
 }
 
+// fileDelegated is what the platform does for a service that requires it.
+type fileDelegated struct {
+	SyslogDrainURL  yaml.Node `yaml:"syslog_drain_url"`
+	RouteServiceURL yaml.Node `yaml:"route_service_url"`
+	VolumeMounts    yaml.Node `yaml:"volume_mounts"`
+}
+
 // fileRequires is what a manifest needs of a director.
 type fileRequires struct {
 	ConfigServer bool   `yaml:"config_server"`
@@ -306,17 +314,16 @@ type fileRequires struct {
 // pending lists the keys of a service that are not acted on yet.
 func (f *fileService) pending() (out []string) {
 	for key, given := range map[string]bool{
-		"requires (bindings hold credentials and endpoints only)":        len(f.Requires) > 0,
-		"dashboard_client (the broker's pages have logins of their own)": !f.DashboardClient.IsZero(),
-		"update (there is no upgrade of many instances)":                 !f.Update.IsZero(),
+		"dashboard_client (the pages are the broker's and have logins of their own: the platform would make a client that nobody uses, with a secret that every reader of the release knows)": !f.DashboardClient.IsZero(),
+		"update (there is no upgrade of many instances: each is upgraded when its platform asks)":                                                                                             !f.Update.IsZero(),
 	} {
 		if given {
 			out = append(out, key)
 		}
 	}
 	for name, fact := range f.Facts {
-		if fact.Kind == "dns" || fact.Link != "" {
-			out = append(out, "facts."+name+": kind: dns and link (facts are addresses)")
+		if fact.Link != "" {
+			out = append(out, "facts."+name+".link (it would leave a consumer at the director that nobody takes away: name the instance_group)")
 		}
 	}
 	slices.Sort(out)

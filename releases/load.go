@@ -210,10 +210,11 @@ func (r *Release) loadService(files fs.FS, f *fileService) (*service, error) {
 	}
 	steps := []func() error{
 		func() error { return s.loadOffering(f, r.Ref()) },
+		func() error { return s.loadRequires(f) },
 		func() error { return s.loadBOSH(&f.BOSHRelease) },
 		func() error { return s.loadTemplates(files, &f.BOSHRelease) },
 		func() (err error) { s.secretRank, err = secrets.Order(s.secrets); return err },
-		func() error { return s.loadFacts() },
+		func() error { return s.loadFacts(f) },
 		func() error { return s.loadPrepared(f) },
 		func() error { return s.loadAccess(f) },
 		func() error { return s.loadErrands(f) },
@@ -275,11 +276,16 @@ func (s *service) loadBOSH(f *fileBOSH) error {
 	return nil
 }
 
-func (s *service) loadFacts() error {
-	for name, f := range s.facts {
-		all, first := f.Addresses == "all", f.Address == "first"
-		if f.Link == "" && f.InstanceGroup == "" || all == first || f.Addresses != "" && f.Address != "" {
+func (s *service) loadFacts(f *fileService) error {
+	for name, fact := range s.facts {
+		all, first := fact.Addresses == "all", fact.Address == "first"
+		switch dns := fact.Kind.Value == "dns"; {
+		case fact.Link == "" && fact.InstanceGroup == "" || all == first || fact.Addresses != "" && fact.Address != "":
 			return invalid("facts.%s needs instance_group, and either addresses: all or address: first", name)
+		case dns && !first:
+			return invalid("service.yml line %d: facts.%s: kind: dns needs address: first: one name answers with the addresses of all servers", fact.Kind.Line, name)
+		case dns && !f.RequiresPool.LocalDNS:
+			return invalid("service.yml line %d: facts.%s: kind: dns needs requires_pool: {local_dns: true}: other directors give no names", fact.Kind.Line, name)
 		}
 	}
 	return nil

@@ -185,7 +185,7 @@ func TestSecretsOfEveryKind(t *testing.T) {
 }
 
 func TestWhatIsNotDoneYetIsRefused(t *testing.T) {
-	for _, words := range []string{"requires: [syslog_drain]", "dashboard_client: {id: a}", "update: {canaries: 1}", "facts: {x: {instance_group: g, address: first, kind: dns}}"} {
+	for _, words := range []string{"dashboard_client: {id: a}", "update: {canaries: 1}", "facts: {x: {link: l, address: first}}"} {
 		r := load(t, small("a: 1", "parameters:", words+"\n  parameters:"))
 		if err := r.Runnable(); serviceforge.CodeOf(err) != serviceforge.Unprocessable {
 			t.Errorf("%s: got %v", words, err)

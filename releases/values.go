@@ -1,6 +1,7 @@
 package releases
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 
@@ -122,8 +123,10 @@ func (s *service) pinnedStemcells(pool pools.Pool) ([]any, error) {
 }
 
 // factValues makes sf.facts: what service.yml's facts name, of the addresses
-// the director told.
-func (s *service) factValues(facts map[string][]string) (map[string]any, error) {
+// the director told. A name in BOSH DNS is put together as the director does, and
+// answers with the addresses of all the group's servers that run.
+func (s *service) factValues(in Input) (map[string]any, error) {
+	facts := in.Instance.Facts
 	out := make(map[string]any, len(s.facts))
 	for name, spec := range s.facts {
 		addresses := facts[spec.InstanceGroup]
@@ -133,6 +136,8 @@ func (s *service) factValues(facts map[string][]string) (map[string]any, error) 
 		case len(addresses) == 0:
 			return nil, serviceforge.Errorf(serviceforge.Unprocessable,
 				"no address of instance group %s is known (fact %s)", spec.InstanceGroup, name)
+		case spec.Kind.Value == "dns":
+			out[name] = fmt.Sprintf("q-s0.%s.%s.%s.bosh", canonical(spec.InstanceGroup), canonical(in.Pool.Network), canonical(in.Instance.Deployment))
 		default:
 			out[name] = addresses[0]
 		}

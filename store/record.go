@@ -146,6 +146,7 @@ type bindingRecord struct {
 	PlanID     string                    `json:"plan_id"`
 	Platform   string                    `json:"platform"`
 	AppGUID    string                    `json:"app_guid,omitempty"`
+	Route      string                    `json:"route,omitempty"`
 	State      serviceforge.BindingState `json:"state"`
 	User       string                    `json:"user,omitempty"`
 	CreatedAt  time.Time                 `json:"created_at"`
@@ -163,6 +164,7 @@ type bindingSecrets struct {
 	Parameters  string `json:"parameters,omitempty"`
 	Password    string `json:"password,omitempty"`
 	Credentials string `json:"credentials,omitempty"`
+	Delegated   string `json:"delegated,omitempty"`
 }
 
 func (s *Store) encodeInstance(i *serviceforge.Instance) (string, error) {
@@ -272,7 +274,7 @@ func (s *Store) encodeBinding(b *serviceforge.Binding) (string, error) {
 	place := key(bindingsKey, b.InstanceID, b.ID)
 	closed, err := s.sealJSON(place, b.LostKey, bindingSecrets{
 		Context: b.Context.Reveal(), Parameters: b.Parameters.Reveal(),
-		Password: b.Password.Reveal(), Credentials: b.Credentials.Reveal(),
+		Password: b.Password.Reveal(), Credentials: b.Credentials.Reveal(), Delegated: b.Delegated.Reveal(),
 	})
 	if err != nil {
 		return "", err
@@ -280,7 +282,7 @@ func (s *Store) encodeBinding(b *serviceforge.Binding) (string, error) {
 	return encode(place, b.Unknown, bindingRecord{
 		header: header{recordVersion, 1},
 		ID:     b.ID, InstanceID: b.InstanceID, ServiceID: b.ServiceID, PlanID: b.PlanID, Platform: b.Platform,
-		AppGUID: b.AppGUID, State: b.State, User: b.User, CreatedAt: b.CreatedAt, Sealed: closed,
+		AppGUID: b.AppGUID, Route: b.Route, State: b.State, User: b.User, CreatedAt: b.CreatedAt, Sealed: closed,
 		Predecessor: b.Predecessor, Operation: operationToRecord(&b.Operation), Endpoints: b.Endpoints,
 		ExpiresAt: b.ExpiresAt, RenewBefore: b.RenewBefore,
 	})
@@ -299,12 +301,13 @@ func (s *Store) decodeBinding(place string, data []byte, revision int64) (servic
 	}
 	return serviceforge.Binding{
 		ID: r.ID, InstanceID: r.InstanceID, ServiceID: r.ServiceID, PlanID: r.PlanID, Platform: r.Platform,
-		AppGUID: r.AppGUID, State: r.State, User: r.User, CreatedAt: r.CreatedAt,
+		AppGUID: r.AppGUID, Route: r.Route, State: r.State, User: r.User, CreatedAt: r.CreatedAt,
 		Predecessor: r.Predecessor, Operation: operationFromRecord(&r.Operation), Endpoints: r.Endpoints,
 		ExpiresAt: r.ExpiresAt, RenewBefore: r.RenewBefore,
 		Context: serviceforge.NewSecret(hidden.Context), Parameters: serviceforge.NewSecret(hidden.Parameters),
 		Password: serviceforge.NewSecret(hidden.Password), Credentials: serviceforge.NewSecret(hidden.Credentials),
-		Revision: revision, LostKey: lost, Unknown: unknown,
+		Delegated: serviceforge.NewSecret(hidden.Delegated),
+		Revision:  revision, LostKey: lost, Unknown: unknown,
 	}, nil
 }
 

@@ -51,11 +51,11 @@ func TestBadInput(t *testing.T) {
 	if made := p.deployments(t); len(made) != 0 {
 		t.Errorf("something was deployed: %v", made)
 	}
-	t.Run("153,171 what needs more than credentials is not offered", func(t *testing.T) {
+	t.Run("153,171 a permission is required only with what it is for", func(t *testing.T) {
 		dir := spec.Generated(t, spec.Self(t), "drain")
 		spec.Edit(t, filepath.Join(dir, "service.yml"), "  tags: [drain]\n", "  tags: [drain]\n  requires: [syslog_drain, volume_mount, route_forwarding]\n")
 		_, errs, code := spec.Self(t).Run(t, "install", dir, "--state", p.state)
-		if told := p.row(t, row{method: "GET", path: "/catalog", status: 200}).text; code == 0 || !strings.Contains(errs, "requires (bindings hold") || strings.Contains(told, "drain") {
+		if told := p.row(t, row{method: "GET", path: "/catalog", status: 200}).text; code == 0 || !strings.Contains(errs, "requires: syslog_drain needs syslog_drain_url") || strings.Contains(told, "drain") {
 			t.Errorf("exit code %d: %s; the catalog: %s", code, errs, told)
 		}
 	})
