@@ -50,17 +50,26 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// login is what the server answers the user of these credentials.
+// login is what the server, which runs, answers the user of these credentials.
 func login(t *testing.T, credentials string) int {
+	t.Helper()
+	status, err := tryLogin(t, credentials)
+	must(t, err)
+	return status
+}
+
+// tryLogin is login to a server that may just be restarted.
+func tryLogin(t *testing.T, credentials string) (status int, err error) {
 	t.Helper()
 	var c struct{ URI string }
 	must(t, json.Unmarshal([]byte(credentials), &c))
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.URI, nil)
 	must(t, err)
 	answer, err := http.DefaultClient.Do(request)
-	must(t, err)
-	must(t, answer.Body.Close())
-	return answer.StatusCode
+	if err != nil {
+		return 0, err
+	}
+	return answer.StatusCode, answer.Body.Close()
 }
 
 // unbind unbinds as a platform does, and polls until it has succeeded.
@@ -136,5 +145,11 @@ func TestPreparedUsersOutOfReach(t *testing.T) {
 	if said, _ := run(0, "unbind", "kv", "second"); !strings.Contains(said, "second is unbound; its user goes") { // the CLI does not wait
 		t.Errorf("told: %s", said)
 	}
+	spec.Eventually(t, "the server refuses the user that the update replaces", func() error {
+		if status, err := tryLogin(t, second); err != nil || status != http.StatusUnauthorized {
+			return fmt.Errorf("login: %d, %v", status, err)
+		}
+		return nil
+	})
 	run(0, "delete-service", "-f", "kv")
 }
