@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -10,6 +11,7 @@ import (
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/releases/archive"
+	"github.com/serviceforge/serviceforge/releases/authoring"
 	"github.com/serviceforge/serviceforge/releases/spiff"
 	"github.com/serviceforge/serviceforge/releases/validate"
 )
@@ -77,7 +79,8 @@ func newValidateCommand() *cobra.Command {
 		Short: "Look for mistakes in a service release, offline",
 		Long: `Look for what BOSH would not tell: unknown keys, properties that no job knows,
 links that nothing provides, stub keys that are dropped, values that YAML 1.1
-reads otherwise, parameters that are not used. Every plan is rendered twice on
+reads otherwise, parameters that are not used; and whether the BOSH releases can
+be built: packages and properties that job templates use, files of packages. Every plan is rendered twice on
 every pool; without --pool, on one that has all sizes and stemcells asked for.
 Ends with 1 if there is an error.`,
 		Example: `  serviceforge validate .
@@ -92,6 +95,9 @@ Ends with 1 if there is an error.`,
 		if err != nil {
 			return err
 		}
+		if err := authoring.Buildable(command.Context(), a.files, a.Release); err != nil {
+			findings = append(findings, validate.Finding{Level: "error", Where: "source", Message: serviceforge.MessageOf(err)})
+		}
 		return showFindings(command, a, findings, asJSON)
 	})
 	command.Flags().StringArrayVar(&poolFiles, "pool", nil, "pool `FILE` to render for; may be given several times")
@@ -103,7 +109,7 @@ func showFindings(command *cobra.Command, a *authored, findings []validate.Findi
 	out := command.OutOrStdout()
 	errors := 0
 	table := newTable("level", "where", "what")
-	for _, f := range findings {
+	for _, f := range merged(findings) {
 		colour := yellow
 		if f.Level == "error" {
 			colour, errors = red, errors+1
@@ -131,6 +137,26 @@ func showFindings(command *cobra.Command, a *authored, findings []validate.Findi
 		return errShown
 	}
 	return nil
+}
+
+// merged says once what is found in several places, for example in each plan.
+func merged(findings []validate.Finding) (out []validate.Finding) {
+	places := map[string]int{}
+	for _, f := range findings {
+		places[f.Level+f.Message]++
+	}
+	for _, f := range findings {
+		n := places[f.Level+f.Message]
+		if n == 0 {
+			continue
+		}
+		places[f.Level+f.Message] = 0
+		if n > 1 {
+			f.Where += fmt.Sprintf(" and %d more", n-1)
+		}
+		out = append(out, f)
+	}
+	return out
 }
 
 func newRenderCommand() *cobra.Command {

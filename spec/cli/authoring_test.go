@@ -61,6 +61,41 @@ func TestAuthoring(t *testing.T) {
 	}
 }
 
+// TestWhatAnAuthorForgetsIsFoundBeforeItIsDeployed has mistakes in the source
+// of a BOSH release.
+func TestWhatAnAuthorForgetsIsFoundBeforeItIsDeployed(t *testing.T) {
+	self := spec.Self(t)
+	for name, test := range map[string]struct {
+		file, replace, by string // by = "" and replace = "": the file is gone
+		says              string
+	}{
+		"a package of the job":    {"bosh/jobs/kv/spec", "packages:\n- kv\n", "", "bosh/jobs/kv/templates/bpm.yml.erb line 3"},
+		"the files of a package":  {"bosh/src/kv/server", "", "", "package kv has no file kv/server"},
+		"monit":                   {"bosh/jobs/kv/monit", "", "", "job kv has no monit"},
+		"a property of the spec":  {"bosh/jobs/kv/spec", "greeting:", "greting:", "does not know the property greeting"},
+		"that YAML has no tabs":   {"templates/deployment.yml", "  instances: 1", "\tinstances: 1", "indented with spaces, not with tabs"},
+		"one word, in every plan": {"templates/deployment.yml", "sf.pool.azs", "sf.pool.azz", "plan small on pool sample and 1 more"},
+	} {
+		dir := filepath.Join(t.TempDir(), "kv")
+		if _, errs, code := self.Run(t, "generate", "service", "kv", "--dir", dir); code != 0 {
+			t.Fatal(errs)
+		}
+		path := filepath.Join(dir, test.file)
+		text, err := os.ReadFile(path)
+		if err == nil && test.replace == "" {
+			err = os.Remove(path)
+		} else if err == nil {
+			err = os.WriteFile(path, []byte(strings.Replace(string(text), test.replace, test.by, 1)), 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, errs, _ := self.Run(t, "validate", dir); !strings.Contains(out+errs, test.says) {
+			t.Errorf("%s is forgotten, and validate does not say %q:\n%s%s", name, test.says, out, errs)
+		}
+	}
+}
+
 // TestConvert2014 writes a block of 2014 in the form of today.
 func TestConvert2014(t *testing.T) {
 	self, dir := spec.Self(t), t.TempDir()
