@@ -39,7 +39,9 @@ type bound struct {
 	Route       string `json:"route_service_url"`
 	Mounts      []struct {
 		Driver string
+		Dir    string `json:"container_dir"`
 		Mode   string
+		Type   string `json:"device_type"`
 		Device struct {
 			ID     string            `json:"volume_id"`
 			Config map[string]string `json:"mount_config"`
@@ -63,7 +65,8 @@ func TestPlatformsAreToldWhatToDo(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &instance); err != nil || code != 0 {
 		t.Fatal(out, errs, err)
 	}
-	service, plan := onOffer(t, d)
+	var service, plan string
+	t.Run("41,67 the catalog says what is required", func(t *testing.T) { service, plan = onOffer(t, d) })
 	at := func(id string) string { return "/v2/service_instances/" + instance.ID + "/service_bindings/" + id }
 	bind := func(id string, resource map[string]string, want int) (b bound) {
 		t.Helper()
@@ -74,27 +77,32 @@ func TestPlatformsAreToldWhatToDo(t *testing.T) {
 		return b
 	}
 
+	// the numbers are lines of spec/osb/checklist.md
 	app := bind("app", map[string]string{"app_guid": "app-1"}, http.StatusCreated)
 	host := app.Credentials.Host
-	if app.Drain != "syslog-tls://drain:"+app.Credentials.Password+"@"+host+":6514" || app.Route != "" || len(app.Mounts) != 1 {
-		t.Errorf("an app is bound to %+v", app)
-	} else if m := app.Mounts[0]; m.Driver != "nfsv3driver" || m.Mode != "rw" || m.Device.ID != instance.ID || m.Device.Config["source"] != "nfs://"+host+"/export" {
-		t.Errorf("the volume is %+v", m)
-	}
+	t.Run("153,170,171,183 an app is told where its logs go and what is mounted", func(t *testing.T) {
+		if app.Drain != "syslog-tls://drain:"+app.Credentials.Password+"@"+host+":6514" || app.Route != "" || len(app.Mounts) != 1 {
+			t.Errorf("an app is bound to %+v", app)
+		} else if m := app.Mounts[0]; m.Driver != "nfsv3driver" || m.Dir != "/var/vcap/data/kv" || m.Mode != "rw" || m.Type != "shared" ||
+			m.Device.ID != instance.ID || m.Device.Config["source"] != "nfs://"+host+"/export" {
+			t.Errorf("the volume is %+v", m)
+		}
+		var again bound
+		if status := d.Call(http.MethodGet, at("app"), nil, &again); status != http.StatusOK || again.Drain != app.Drain || len(again.Mounts) != 1 {
+			t.Errorf("a fetch answers %d, %+v", status, again)
+		}
+	})
 	if name := app.Credentials.Name; !regexp.MustCompile(`^q-s0\.kv\.default\.kv-[-a-z0-9]+\.bosh$`).MatchString(name) {
 		t.Errorf("the group is called %q", name)
 	}
-	var again bound
-	if status := d.Call(http.MethodGet, at("app"), nil, &again); status != http.StatusOK || again.Drain != app.Drain || len(again.Mounts) != 1 {
-		t.Errorf("a fetch answers %d, %+v", status, again)
-	}
-
-	route := map[string]string{"route": "shop.example.com"}
-	if b := bind("route", route, http.StatusCreated); b.Route != "https://"+host+":4443/proxy" || b.Drain != "" || b.Mounts != nil {
-		t.Errorf("a route is bound to %+v", b)
-	}
-	bind("route", route, http.StatusOK)
-	bind("route", map[string]string{"route": "other.example.com"}, http.StatusConflict)
+	t.Run("153,156,170 a route is told where its requests go", func(t *testing.T) {
+		route := map[string]string{"route": "shop.example.com"}
+		if b := bind("route", route, http.StatusCreated); b.Route != "https://"+host+":4443/proxy" || b.Drain != "" || b.Mounts != nil {
+			t.Errorf("a route is bound to %+v", b)
+		}
+		bind("route", route, http.StatusOK)
+		bind("route", map[string]string{"route": "other.example.com"}, http.StatusConflict)
+	})
 }
 
 // onOffer finds the service and its plan in the catalog, with what it requires.
