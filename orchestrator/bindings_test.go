@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"strings"
@@ -340,5 +341,20 @@ func TestUnbindTakesOverABind(t *testing.T) {
 	must(t, err)
 	if next := h.bound("b"); next.User == b.User {
 		t.Error("the same user, who is on the list of revocations")
+	}
+}
+
+// What the catalog says of a plan holds for its instances (OSB checklist 54).
+func TestAPlanThatIsNotBindable(t *testing.T) {
+	t.Parallel()
+	unbound := maps.Clone(plain)
+	unbound["service.yml"] = &fstest.MapFile{Data: []byte(strings.Replace(string(plain["service.yml"].Data), "{id: plan, ", "{id: plan, bindable: false, ", 1))}
+	h := newHouseOf(t, unbound)
+	h.run()
+	h.until("a", h.create("a").Operation, serviceforge.Succeeded)
+	_, err := h.Bind(t.Context(), orchestrator.BindRequest{Caller: cc, InstanceID: "a", BindingID: "b", ServiceID: "service", PlanID: "plan", AcceptsIncomplete: true})
+	code(t, err, serviceforge.Invalid)
+	if _, err := h.Binding(t.Context(), cc, "a", "b"); serviceforge.CodeOf(err) != serviceforge.NotFound {
+		t.Errorf("something is left of it: %v", err)
 	}
 }
