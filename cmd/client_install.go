@@ -64,16 +64,22 @@ func installFrom(ctx context.Context, client *admin.Client, from string, shown *
 	}
 	defer func() { _ = packed.Close() }()
 	s := &sending{Reader: packed, from: from, size: size, shown: shown}
-	return client.Install(ctx, s, size, s.step)
+	installed, err := client.Install(ctx, s, size, s.step)
+	if read, broken := s.brokeOff(); broken != nil && ctx.Err() == nil { // the request failed with it, and says that no broker answers
+		return installed, serviceforge.Wrap(broken, serviceforge.Invalid, "%s broke off after %d bytes (%v); nothing was changed: install again", from, read, broken)
+	}
+	return installed, err
 }
 
 // sending tells how far a file is sent, until the broker tells of its own steps.
 type sending struct {
 	io.Reader
-	from       string
-	read, size int64 // size is below 1 where it is not known
+	from string
+	size int64 // below 1 where it is not known
 
 	mu       sync.Mutex // the file is read beside the answer
+	read     int64
+	broken   error // what it ended with, but its end
 	shown    *progress
 	answered bool
 }
@@ -84,6 +90,9 @@ func (s *sending) Read(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.read += int64(n)
+	if err != nil && err != io.EOF {
+		s.broken = err
+	}
 	if n > 0 && !s.answered {
 		percent := 0
 		if s.size > 0 {
@@ -92,6 +101,14 @@ func (s *sending) Read(p []byte) (int, error) {
 		s.shown.show(admin.Progress{Description: "sending " + s.from + " to the broker", Percent: percent})
 	}
 	return n, err
+}
+
+// brokeOff is how much could be read, and why no more; nil = the whole, or the
+// broker wanted no more.
+func (s *sending) brokeOff() (read int64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.read, s.broken
 }
 
 func (s *sending) step(step admin.InstallStep) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"slices"
 	"time"
@@ -64,11 +65,20 @@ func (in *Installer) supply(ctx context.Context, p *parcel, n need, tell func(St
 			err = n.await(ctx, task, what, n.hasRelease(ctx, b.Name, b.Version))
 		}
 		if err != nil {
-			return uploaded, failed(what, err)
+			return uploaded, failed(what+" from "+redacted(b.URL), err)
 		}
 		uploaded = append(uploaded, what)
 	}
 	return uploaded, nil
+}
+
+// redacted is a URL without its password.
+func redacted(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return "its url"
+	}
+	return u.Redacted()
 }
 
 func failed(what string, err error) error {
