@@ -225,11 +225,7 @@ func (s *Renderer) render(ctx context.Context, o order) (*answer, error) {
 		return out, err
 	}
 	if errors.Is(err, errEnded) { // it could not say where
-		names := make([]string, len(o.Documents))
-		for i, d := range o.Documents {
-			names[i] = d.Name
-		}
-		err = fmt.Errorf("in %s: %w", strings.Join(names, ", "), err)
+		err = fmt.Errorf("in %s: %w", whereabouts(o.Documents), err)
 	}
 	return nil, serviceforge.Wrap(err, serviceforge.Internal, "rendering failed")
 }

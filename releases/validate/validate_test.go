@@ -121,7 +121,7 @@ func TestValidateFindsWhatBOSHDoesNotTell(t *testing.T) {
 		"a version":                     {[]string{"canary_watch_time: 1000", "canary_watch_time: 1.10"}, "", "1.10 is read otherwise"},
 		"a word":                        {[]string{"er: (( sf.params ))", "er: [(( sf.params )), no]"}, "", "no is read otherwise"},
 		"credentials":                   {[]string{"  parameters:\n", "  facts: {h: {instance_group: web, addresses: all}}\n  credentials: {a: '(( sf.facts.h.[1] ))'}\n  parameters:\n"}, "", "credentials with 1 addresses"},
-		"a template that does not end":  {[]string{"features:", "f: (( &temporary(|x|->_(x + 1)) ))\nv: (( .f(1) ))\nfeatures:"}, "", "spiff ended without a result"},
+		"a template that does not end":  {[]string{"features:", "f: (( &temporary(|x|->_(x + 1)) ))\nv: (( .f(1) ))\nfeatures:"}, "", "in t.yml (look at line 12), default.yml: spiff ended without a result"},
 		"another deployment's variable": {[]string{"er: (( sf.params ))", "er: [(( sf.params )), ((!pw))]"}, "", "a reference at /instance_groups/0/jobs/0/properties/deep/er/1"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -219,9 +219,9 @@ func TestBadArchivesAndTemplates(t *testing.T) {
 		"runs a command":        {template(`x: (( exec("id") ))`), `deployment.yml line \d+: exec is not allowed`},
 		"another one's secret":  {template(`x: ((!/serviceforge/etcd-1/root_password))`), `deployment.yml line \d+: .* is a secret that is not this instance's`},
 		"an undeclared secret":  {template(`x-a: ((!root_password))`), `plan small on pool local.*a reference at /x-a that is not in its variables`},
-		"does not terminate":    {template("f: (( &temporary(|x|->x == 0 ? 0 :_(x - 1) + _(x - 1)) ))\nx-a: (( .f(40) ))"), `plan small.*in deployment\.yml, infrastructure-default\.yml, .*: spiff ended without a result`},
-		"recurses":              {template("f: (( &temporary(|x|->_(x + 1)) ))\nx-a: (( .f(1) ))"), `plan small.*in deployment\.yml, infrastructure-default\.yml, .*: spiff ended without a result`},
-		"allocates":             {template("x-a: (( [1..2000000000] ))"), `plan small.*in deployment\.yml, infrastructure-default\.yml, .*: spiff ended without a result`},
+		"does not terminate":    {template("f: (( &temporary(|x|->x == 0 ? 0 :_(x - 1) + _(x - 1)) ))\nx-a: (( .f(40) ))"), `plan small.*in deployment\.yml \(look at line \d+\), infrastructure-default\.yml, .*: spiff ended without a result`},
+		"recurses":              {template("f: (( &temporary(|x|->_(x + 1)) ))\nx-a: (( .f(1) ))"), `plan small.*in deployment\.yml \(look at line \d+\), infrastructure-default\.yml, .*: spiff ended without a result`},
+		"allocates":             {template("x-a: (( [1..2000000000] ))"), `plan small.*in deployment\.yml \(look at line \d+\), infrastructure-default\.yml, .*: spiff ended without a result`},
 	} {
 		write(t, file, string(bad.archive))
 		said, code := h.run("install", file)

@@ -111,7 +111,7 @@ var foreign = map[string]string{
 	"golang.org/x/sys":                                      "releases/spiff localbosh/blobs localbosh/deploy localbosh/render localbosh/vm",
 	"golang.org/x/time":                                     "admin broker orchestrator/dispatch",
 	"google.golang.org/grpc":                                "store users releases/etcdserver",
-	"gopkg.in/yaml.v3":                                      "config infrastructure_pools releases releases/authoring releases/boshrelease releases/deployed releases/trees releases/validate releases/yamldoc localbosh/api localbosh/deploy localbosh/manifest localbosh/monit",
+	"gopkg.in/yaml.v3":                                      "config infrastructure_pools releases releases/authoring releases/boshrelease releases/deployed releases/spiff releases/trees releases/validate releases/yamldoc localbosh/api localbosh/deploy localbosh/manifest localbosh/monit",
 }
 
 // pointUp finds arrows that do not point down: imports of non-test code that no

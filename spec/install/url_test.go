@@ -68,6 +68,12 @@ func (s *webServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+func (s *webServer) put(name string, content []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.files[name] = content
+}
+
 func (s *webServer) times(path string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -87,7 +93,8 @@ func nothingNew(t *testing.T, d *spec.Dev) {
 func TestWhatIsAtAURLIsInstalled(t *testing.T) {
 	web, dir := newWebServer(t), spec.Generated(t, spec.Self(t), "kv")
 	whole := packed(t, dir)
-	web.files["kv.tgz"], web.files["text.tgz"] = whole, []byte("this is no archive")
+	web.put("kv.tgz", whole)
+	web.put("text.tgz", []byte("this is no archive"))
 	d := spec.StartDev(t, spec.Self(t), "127.242.0.0/24")
 	c := cli{t, d.CLI}
 
@@ -110,7 +117,7 @@ func TestWhatIsAtAURLIsInstalled(t *testing.T) {
 	}
 	sum := sha256.Sum256(bosh)
 	wrong := strings.Repeat("0", 64)
-	web.files["kv-service.tgz"] = bosh
+	web.put("kv-service.tgz", bosh)
 	yml := filepath.Join(dir, "service.yml")
 	must := func(err error) {
 		t.Helper()
@@ -133,7 +140,7 @@ func TestWhatIsAtAURLIsInstalled(t *testing.T) {
 	remote("/kv-service.tgz", "Expected stream to have digest")
 
 	spec.Edit(t, yml, wrong, hex.EncodeToString(sum[:]))
-	web.files["kv.tgz"] = packed(t, dir)
+	web.put("kv.tgz", packed(t, dir))
 	if said := c.does("install", web.URL+"/kv.tgz"); !strings.Contains(said, "kv/1.0.0 is on offer") || !strings.Contains(said, "uploaded kv-service/1.0.0") {
 		t.Errorf("install says %q", said)
 	}
