@@ -3,6 +3,7 @@ package serviceforge
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -54,7 +55,11 @@ func (e *Error) Detail() string {
 	if e.Err == nil {
 		return e.Message
 	}
-	return e.Message + ": " + DetailOf(e.Err)
+	cause := DetailOf(e.Err)
+	if strings.HasPrefix(cause, e.Message) {
+		return cause // it says the same, and more
+	}
+	return e.Message + ": " + cause
 }
 
 // Errorf makes an Error without a cause.
