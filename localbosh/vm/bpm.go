@@ -129,6 +129,7 @@ func (s *supervisor) startBPM(p *proc, r *run, job, name string) (*child, unix.S
 	}
 	c, err := s.children.start(l)
 	if err != nil {
+		_, _ = fmt.Fprintf(stderr, "bpm: %v\n", err) // bpm says so in bpm.log; here people look first
 		return nil, 0, err
 	}
 	if c.capped {

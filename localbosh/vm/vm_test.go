@@ -265,4 +265,5 @@ processes:
 	if _, err := v.WaitRunning(ctx, 100*time.Millisecond); !errors.Is(err, vm.ErrNotRunning) || !strings.Contains(err.Error(), "no such file") {
 		t.Error(err)
 	}
+	read(t, v, "/var/vcap/sys/log/bad/none.stderr.log", "bpm: ")
 }
