@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -174,6 +175,11 @@ manifest can be deployed with bosh deploy. A block of 2014 shows its v1 manifest
 		if format != "yaml" && format != "bosh" {
 			return serviceforge.Errorf(serviceforge.Invalid, "--format is yaml or bosh")
 		}
+		if plans := a.Plans(); plan == "" && len(plans) == 1 {
+			plan = plans[0]
+		} else if plan == "" {
+			return serviceforge.Errorf(serviceforge.Invalid, "which plan? Name it with --plan: %s", strings.Join(plans, ", "))
+		}
 		pool, err := poolOrLocal(poolFile)
 		if err != nil {
 			return err
@@ -189,11 +195,10 @@ manifest can be deployed with bosh deploy. A block of 2014 shows its v1 manifest
 		_, err = command.OutOrStdout().Write(manifest)
 		return err
 	})
-	command.Flags().StringVar(&plan, "plan", "", "`PLAN`, or SERVICE/PLAN")
+	command.Flags().StringVar(&plan, "plan", "", "`PLAN`, or SERVICE/PLAN; needed where there are several")
 	command.Flags().StringVar(&poolFile, "pool", "", "pool `FILE` (default: the pool of serviceforge dev)")
 	command.Flags().StringVar(&params, "params", "", "parameters, as a `JSON` object")
 	command.Flags().StringVar(&format, "format", "yaml", "yaml, or bosh for a manifest to deploy by hand")
-	_ = command.MarkFlagRequired("plan")
 	return command
 }
 

@@ -90,7 +90,7 @@ func (t *trial) run(ctx context.Context, name string, out, side io.Writer) error
 	defer release.close()
 	plans, err := t.choose(release.Offerings())
 	if err != nil {
-		return err
+		return serviceforge.Wrap(err, serviceforge.CodeOf(err), "%s; it has %s", serviceforge.MessageOf(err), strings.Join(release.Plans(), ", "))
 	}
 	tests, err := copyTests(release.files)
 	if err != nil {

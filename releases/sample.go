@@ -38,7 +38,7 @@ func (r *Release) Sample(plan string, pool pools.Pool, params json.RawMessage) (
 			return in, err
 		}
 	}
-	return Input{}, serviceforge.Errorf(serviceforge.NotFound, "service release %s has no plan %q", r.Ref(), plan)
+	return Input{}, serviceforge.Errorf(serviceforge.NotFound, "service release %s has no plan %q; it has %s", r.Ref(), plan, strings.Join(r.Plans(), ", "))
 }
 
 // Plans lists the plans as Sample takes them: SERVICE/PLAN.

@@ -35,6 +35,10 @@ func TestAuthoring(t *testing.T) {
 		t.Errorf("a reference as a parameter: %+v", refused)
 	}
 
+	run("render", kv).refused(t, "which plan? Name it with --plan: kv-dedicated/small, kv-dedicated/medium")
+	run("render", kv, "--plan", "large").refused(t, `has no plan "large"; it has kv-dedicated/small`)
+	run("test", kv, "--plan", "large").refused(t, `has no plan "large"; it has kv-dedicated/small`)
+
 	yml := filepath.Join(kv, "service.yml")
 	text, err := os.ReadFile(yml)
 	if err != nil {
