@@ -65,7 +65,7 @@ func TestADemoThatIsGivenUpSaysSo(t *testing.T) {
 		}
 	}
 	err = command.Wait()
-	if command.ProcessState.ExitCode() != 1 || errs.String() != "serviceforge: the demo was given up; what it had started is stopped and removed\n" {
+	if command.ProcessState.ExitCode() != 1 || !strings.HasSuffix(errs.String(), "serviceforge: the demo was given up; what it had started is stopped and removed\n") {
 		t.Errorf("%v: %s", err, errs.String())
 	}
 	if left, err := os.ReadDir(scratch); err != nil || len(left) > 0 {
