@@ -1,13 +1,10 @@
 package orchestrator_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"net"
-	"net/url"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -95,27 +92,6 @@ func may(t *testing.T, server *etcd.Server, b *serviceforge.Binding) bool {
 	return err == nil
 }
 
-// untilAsked stops a server and is the context of a platform that goes away when
-// the broker has come to ask it: what was to be stored before is stored by then.
-func untilAsked(t *testing.T, server *etcd.Server) context.Context {
-	t.Helper()
-	server.Stop()
-	u, err := url.Parse(server.Service.Endpoints[0])
-	must(t, err)
-	silent, err := net.Listen("tcp", u.Host)
-	must(t, err)
-	t.Cleanup(func() { _ = silent.Close() })
-	ctx, cancel := context.WithCancel(t.Context())
-	go func() {
-		defer cancel()
-		if c, err := silent.Accept(); err == nil {
-			_ = silent.Close()
-			_ = c.Close()
-		}
-	}()
-	return ctx
-}
-
 func TestABindingIsMadeAndEndedWhileThePlatformPolls(t *testing.T) {
 	t.Parallel()
 	h, server := guardedHouse(t, "")
@@ -181,8 +157,9 @@ func TestABindingIsMadeAtOnceWhereThePlatformWaits(t *testing.T) {
 	if made.Existed || !may(t, server, &made.Binding) {
 		t.Errorf("bound: %+v", made)
 	}
+	server.Stop()
 	now.BindingID = "c"
-	_, err = h.Bind(untilAsked(t, server), now)
+	_, err = h.Bind(t.Context(), now)
 	code(t, err, serviceforge.Unavailable)
 	_, err = h.Unbind(t.Context(), unbindOrder("c"))
 	code(t, err, serviceforge.Gone)
@@ -274,9 +251,10 @@ func TestAUserOfASilentServiceIsRevokedLater(t *testing.T) {
 	_, err := h.Bind(t.Context(), bindOrder("b"))
 	must(t, err)
 	b := h.bound("b")
+	server.Stop()
 	now := unbindOrder("b")
 	now.AcceptsIncomplete = false
-	gone, err := h.Unbind(untilAsked(t, server), now)
+	gone, err := h.Unbind(t.Context(), now)
 	must(t, err)
 	if !gone.Done {
 		t.Errorf("%+v", gone)
