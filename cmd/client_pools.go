@@ -3,6 +3,7 @@ package cmd
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -140,25 +141,30 @@ func newPoolStateCommand(env *clientEnv, use, short string, state pools.State, s
 	command := &cobra.Command{
 		Use: use + " POOL", Short: short, Args: cobra.ExactArgs(1), SilenceUsage: true, SilenceErrors: true,
 	}
-	connection := connectionFlags(command, env)
 	command.Example = "  serviceforge " + use + " eu-1"
 	if state != pools.Active {
 		command.Flags().StringVar(&reason, "reason", "", "why, for the others (required)")
 		command.Example += " --reason \"new racks on Monday\""
 	}
-	command.RunE = func(command *cobra.Command, args []string) error {
-		client, err := connection.client()
-		if err != nil {
-			return err
-		}
+	return showing(env, command, func(ctx context.Context, client *admin.Client, args []string) (admin.Pool, error) {
 		if state != pools.Active && reason == "" {
-			return serviceforge.Errorf(serviceforge.Invalid, "say why, with --reason: the others will ask")
+			return admin.Pool{}, serviceforge.Errorf(serviceforge.Invalid, "say why, with --reason: the others will ask")
 		}
-		if err := client.SetPool(command.Context(), args[0], admin.PoolOrder{State: string(state), Reason: reason}); err != nil {
-			return connection.explain(client, missingPool(err))
-		}
-		_, err = fmt.Fprintf(command.OutOrStdout(), "%s %s\n", printable(args[0]), says)
+		return setPool(ctx, client, args[0], admin.PoolOrder{State: string(state), Reason: reason})
+	}, func(_ context.Context, r reader, pool admin.Pool) error {
+		_, err := fmt.Fprintf(r.out, "%s %s\n", printable(pool.Name), says)
 		return err
+	})
+}
+
+// setPool sets a pool's state and returns the pool as it is then.
+func setPool(ctx context.Context, client *admin.Client, name string, order admin.PoolOrder) (admin.Pool, error) {
+	if err := client.SetPool(ctx, name, order); err != nil {
+		return admin.Pool{}, missingPool(err)
 	}
-	return command
+	all, err := client.Pools(ctx)
+	if i := slices.IndexFunc(all, func(p admin.Pool) bool { return p.Name == name }); i >= 0 {
+		return all[i], nil
+	}
+	return admin.Pool{Name: name, State: order.State, Reason: order.Reason}, err
 }

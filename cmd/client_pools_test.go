@@ -20,7 +20,9 @@ func TestPoolCommands(t *testing.T) {
 		t.Errorf("pools: %s", out)
 	}
 	c.fails("no infrastructure pool can take plan 1-server now", "create-service", "etcd-dedicated", "1-server", "a", "--no-wait")
-	c.ok("drain", "local", "--reason", "it goes away")
+	if out, _ := c.ok("drain", "local", "--reason", "it goes away", "--json"); !strings.Contains(out, `"state": "draining"`) {
+		t.Errorf("drain --json: %s", out)
+	}
 	if out, _ := c.ok("pools", "--json"); !strings.Contains(out, `"state": "draining"`) || !strings.Contains(out, `"reason": "it goes away"`) {
 		t.Errorf("pools --json: %s", out)
 	}
