@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/bindings"
 )
 
 func (a *API) listBindings(q *request) (any, error) {
@@ -42,7 +42,7 @@ func (a *API) createBinding(q *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	bound, err := a.engine.Bind(q.Context(), orchestrator.BindRequest{
+	bound, err := a.engine.Bind(q.Context(), bindings.BindRequest{
 		Caller:     owner(q.caller, instance.Platform),
 		InstanceID: instanceID,
 		BindingID:  bindingID,
@@ -83,6 +83,6 @@ func (a *API) deleteBinding(q *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	unbound, err := a.engine.Unbind(q.Context(), orchestrator.UnbindRequest{Caller: q.caller, InstanceID: instanceID, BindingID: bindingID})
+	unbound, err := a.engine.Unbind(q.Context(), bindings.UnbindRequest{Caller: q.caller, InstanceID: instanceID, BindingID: bindingID})
 	return Unbound{UserStays: unbound.UserStays}, err
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/pivotal-cf/brokerapi/v10/domain"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/bindings"
 )
 
 // Bind answers PUT /v2/service_instances/:id/service_bindings/:bid (OSB
@@ -22,7 +22,7 @@ func (v verbs) Bind(ctx context.Context, escapedID, escapedBindingID string, d d
 		return domain.Binding{}, v.osbError(ctx, err)
 	}
 	c := callOf(ctx)
-	bound, err := v.engine.Bind(ctx, orchestrator.BindRequest{
+	bound, err := v.engine.Bind(ctx, bindings.BindRequest{
 		Caller:            c.caller,
 		InstanceID:        instanceID,
 		BindingID:         bindingID,

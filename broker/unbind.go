@@ -5,7 +5,7 @@ import (
 
 	"github.com/pivotal-cf/brokerapi/v10/domain"
 
-	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/bindings"
 )
 
 // Unbind answers DELETE /v2/service_instances/:id/service_bindings/:bid (OSB
@@ -17,7 +17,7 @@ func (v verbs) Unbind(ctx context.Context, escapedID, escapedBindingID string, d
 		return domain.UnbindSpec{}, v.osbError(ctx, err)
 	}
 	c := callOf(ctx)
-	unbound, err := v.engine.Unbind(ctx, orchestrator.UnbindRequest{
+	unbound, err := v.engine.Unbind(ctx, bindings.UnbindRequest{
 		Caller:            c.caller,
 		InstanceID:        instanceID,
 		BindingID:         bindingID,

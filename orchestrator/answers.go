@@ -3,7 +3,6 @@ package orchestrator
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/serviceforge/serviceforge"
@@ -82,66 +81,6 @@ func (e *Engine) afterwards(ctx context.Context, c serviceforge.Caller, id strin
 		Kind: serviceforge.Deprovision, State: serviceforge.Succeeded, Step: serviceforge.Ready,
 		Description: "The service instance is deleted", Percent: 100,
 	}, nil
-}
-
-func (e *Engine) lastBindingOperation(ctx context.Context, c serviceforge.Caller, instanceID, bindingID string) (serviceforge.Progress, error) {
-	_, b, err := e.bindingOf(ctx, c, instanceID, bindingID)
-	if serviceforge.CodeOf(err) == serviceforge.NotFound || err == nil && b.Revision == 0 {
-		return e.afterBinding(ctx, c, instanceID, bindingID, err == nil)
-	}
-	if err != nil {
-		return serviceforge.Progress{}, err
-	}
-	p := serviceforge.Progress{Kind: b.Operation.Kind, State: b.Operation.State, Step: b.Operation.Step, RetryAfter: line.AskAgain}
-	switch {
-	case b.State == serviceforge.BindingReady:
-		p.State, p.Description, p.Percent, p.RetryAfter = serviceforge.Succeeded, "The service binding is ready", 100, 0
-	case b.State == serviceforge.BindingFailed:
-		p.Description, p.RetryAfter = "The service binding was not made: "+b.Operation.Message, 0
-	case b.State == serviceforge.BindingDeleting && b.Operation.Message != "":
-		p.Description = b.Operation.Message
-	case b.Operation.Repeats > 0:
-		p.Description = "The service does not answer; trying again"
-	case b.State == serviceforge.BindingDeleting:
-		p.Description = "Revoking the credentials"
-	default:
-		p.Description = "Making credentials"
-	}
-	return p, nil
-}
-
-// afterBinding answers a poll for a binding that is not there, from the
-// instance's history: for a day it is known that the binding was deleted.
-func (e *Engine) afterBinding(ctx context.Context, c serviceforge.Caller, instanceID, bindingID string, instanceThere bool) (serviceforge.Progress, error) {
-	unknown := serviceforge.Errorf(serviceforge.NotFound, "there is no service binding %q", bindingID)
-	if !instanceThere {
-		stone, err := e.Store.Tombstone(ctx, instanceID)
-		if err != nil {
-			return serviceforge.Progress{}, err
-		}
-		if !c.Sees(stone.Platform) {
-			return serviceforge.Progress{}, unknown
-		}
-	}
-	changes, err := e.Store.History(ctx, instanceID)
-	if err != nil {
-		return serviceforge.Progress{}, err
-	}
-	for _, change := range slices.Backward(changes) {
-		switch {
-		case change.Binding != bindingID:
-		case change.What == string(serviceforge.Unbind) && e.Now().Sub(change.At) < remembered:
-			return serviceforge.Progress{
-				Kind: serviceforge.Unbind, State: serviceforge.Succeeded, Step: serviceforge.Accepted,
-				Description: "The service binding is deleted", Percent: 100,
-			}, nil
-		case !instanceThere:
-			return serviceforge.Progress{}, serviceforge.Errorf(serviceforge.Gone, "service binding %q was deleted with its service instance", bindingID)
-		default:
-			return serviceforge.Progress{}, unknown
-		}
-	}
-	return serviceforge.Progress{}, unknown
 }
 
 // describe makes the honest line of a poll's answer.

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/bindings"
 	"github.com/serviceforge/serviceforge/spec/etcd"
 	"github.com/serviceforge/serviceforge/spec/servers"
 	"github.com/serviceforge/serviceforge/users"
@@ -50,12 +50,12 @@ func guardedHouse(t *testing.T, bindings string) (*house, *etcd.Server) {
 	return h, server
 }
 
-func bindOrder(id string) orchestrator.BindRequest {
-	return orchestrator.BindRequest{Caller: cc, InstanceID: "a", BindingID: id, ServiceID: "service", PlanID: "plan", AcceptsIncomplete: true}
+func bindOrder(id string) bindings.BindRequest {
+	return bindings.BindRequest{Caller: cc, InstanceID: "a", BindingID: id, ServiceID: "service", PlanID: "plan", AcceptsIncomplete: true}
 }
 
-func unbindOrder(id string) orchestrator.UnbindRequest {
-	return orchestrator.UnbindRequest{Caller: cc, InstanceID: "a", BindingID: id, AcceptsIncomplete: true}
+func unbindOrder(id string) bindings.UnbindRequest {
+	return bindings.UnbindRequest{Caller: cc, InstanceID: "a", BindingID: id, AcceptsIncomplete: true}
 }
 
 // bound polls until a binding is made, and returns it.
@@ -178,7 +178,7 @@ func TestARotatedBindingIsOneMore(t *testing.T) {
 	order.AppGUID = "app"
 	_, err := h.Bind(t.Context(), order)
 	must(t, err)
-	rotation := orchestrator.BindRequest{Caller: cc, InstanceID: "a", BindingID: "new", Predecessor: "old", AcceptsIncomplete: true}
+	rotation := bindings.BindRequest{Caller: cc, InstanceID: "a", BindingID: "new", Predecessor: "old", AcceptsIncomplete: true}
 	if _, err := h.Bind(t.Context(), rotation); err != nil {
 		code(t, err, serviceforge.Busy) // "old" is being created
 	}
@@ -200,11 +200,11 @@ func TestARotatedBindingIsOneMore(t *testing.T) {
 	if !again.Existed || again.Binding.User != after.User || accepted.Binding.User != after.User {
 		t.Errorf("%+v", again)
 	}
-	for name, change := range map[string]func(*orchestrator.BindRequest){
-		"of itself":       func(r *orchestrator.BindRequest) { r.Predecessor = "other" },
-		"of nothing":      func(r *orchestrator.BindRequest) { r.Predecessor = "old" },
-		"with parameters": func(r *orchestrator.BindRequest) { r.Parameters = []byte(`{"x": 1}`) },
-		"no id":           func(r *orchestrator.BindRequest) { r.Predecessor = "\x00" },
+	for name, change := range map[string]func(*bindings.BindRequest){
+		"of itself":       func(r *bindings.BindRequest) { r.Predecessor = "other" },
+		"of nothing":      func(r *bindings.BindRequest) { r.Predecessor = "old" },
+		"with parameters": func(r *bindings.BindRequest) { r.Parameters = []byte(`{"x": 1}`) },
+		"no id":           func(r *bindings.BindRequest) { r.Predecessor = "\x00" },
 	} {
 		wrong := rotation
 		wrong.BindingID, wrong.Predecessor = "other", "new"
@@ -330,7 +330,7 @@ func TestAPlanThatIsNotBindable(t *testing.T) {
 	h := newHouseOf(t, unbound)
 	h.run()
 	h.until("a", h.create("a").Operation, serviceforge.Succeeded)
-	_, err := h.Bind(t.Context(), orchestrator.BindRequest{Caller: cc, InstanceID: "a", BindingID: "b", ServiceID: "service", PlanID: "plan", AcceptsIncomplete: true})
+	_, err := h.Bind(t.Context(), bindings.BindRequest{Caller: cc, InstanceID: "a", BindingID: "b", ServiceID: "service", PlanID: "plan", AcceptsIncomplete: true})
 	code(t, err, serviceforge.Invalid)
 	if _, err := h.Binding(t.Context(), cc, "a", "b"); serviceforge.CodeOf(err) != serviceforge.NotFound {
 		t.Errorf("something is left of it: %v", err)

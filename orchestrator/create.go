@@ -92,7 +92,7 @@ func (l *leader) makeSecrets(ctx context.Context, i *serviceforge.Instance) erro
 	if err != nil {
 		return err
 	}
-	if in.Spent, err = l.spentUsers(ctx, i); err != nil {
+	if in.Spent, err = l.bindings.Spent(ctx, i); err != nil {
 		return err
 	}
 	i.Secrets, err = release.NewSecrets(in)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
+	"github.com/serviceforge/serviceforge/orchestrator/bindings"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/orchestrator/ownership"
 	"github.com/serviceforge/serviceforge/orchestrator/progress"
@@ -66,6 +67,7 @@ type Engine struct {
 	Options
 	progress *progress.Board
 	strays   *ownership.Finder
+	bindings *bindings.Keeper
 	gate     *work.Gate
 	leading  atomic.Pointer[leader] // nil = another replica leads
 }
@@ -85,7 +87,8 @@ func New(o Options) *Engine {
 	strays := &ownership.Finder{
 		Store: o.Store, Shelf: o.Shelf, Pools: o.Pools, Directors: o.Directors, Log: o.Log, Now: o.Now, NewID: o.NewID, PostTimeout: o.PostTimeout,
 	}
-	return &Engine{Options: o, strays: strays, progress: progress.New(o.Store, o.Now), gate: work.NewGate()}
+	bindings := &bindings.Keeper{Store: o.Store, Shelf: o.Shelf, Users: o.Users, Log: o.Log, Now: o.Now, NewID: o.NewID}
+	return &Engine{Options: o, strays: strays, bindings: bindings, progress: progress.New(o.Store, o.Now), gate: work.NewGate()}
 }
 
 // Run leads whenever this replica may, until ctx ends. It returns when nothing

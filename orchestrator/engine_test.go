@@ -9,6 +9,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/bindings"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/releases/deployed"
 )
@@ -32,14 +33,14 @@ func TestAnInstanceIsCreatedBoundAndDeleted(t *testing.T) {
 		}
 	}
 	before := h.director.count("Tasks")
-	bound, err := h.Bind(t.Context(), orchestrator.BindRequest{Caller: cc, InstanceID: "a", BindingID: "b", ServiceID: "service", PlanID: "plan"})
+	bound, err := h.Bind(t.Context(), bindings.BindRequest{Caller: cc, InstanceID: "a", BindingID: "b", ServiceID: "service", PlanID: "plan"})
 	must(t, err)
 	var credentials map[string]string
 	must(t, json.Unmarshal([]byte(bound.Binding.Credentials.Reveal()), &credentials))
 	if credentials["host"] != "127.1.1.1" || credentials["username"] != bound.Binding.User || credentials["password"] == "" {
 		t.Errorf("credentials = %v", credentials)
 	}
-	again, err := h.Bind(t.Context(), orchestrator.BindRequest{Caller: cc, InstanceID: "a", BindingID: "b", ServiceID: "service", PlanID: "plan"})
+	again, err := h.Bind(t.Context(), bindings.BindRequest{Caller: cc, InstanceID: "a", BindingID: "b", ServiceID: "service", PlanID: "plan"})
 	must(t, err)
 	if !again.Existed || again.Binding.Credentials.Reveal() != bound.Binding.Credentials.Reveal() {
 		t.Error("the same bind again gives other credentials")
@@ -47,9 +48,9 @@ func TestAnInstanceIsCreatedBoundAndDeleted(t *testing.T) {
 	if h.director.count("Tasks") != before {
 		t.Error("a bind asked the director")
 	}
-	_, err = h.Unbind(t.Context(), orchestrator.UnbindRequest{Caller: cc, InstanceID: "a", BindingID: "b"})
+	_, err = h.Unbind(t.Context(), bindings.UnbindRequest{Caller: cc, InstanceID: "a", BindingID: "b"})
 	must(t, err)
-	_, err = h.Unbind(t.Context(), orchestrator.UnbindRequest{Caller: cc, InstanceID: "a", BindingID: "b"})
+	_, err = h.Unbind(t.Context(), bindings.UnbindRequest{Caller: cc, InstanceID: "a", BindingID: "b"})
 	code(t, err, serviceforge.Gone)
 	h.until("a", h.remove("a").Operation, serviceforge.Succeeded)
 	if len(h.director.deployments) != 0 {
@@ -183,7 +184,7 @@ func TestACreateWhoseTaskFails(t *testing.T) {
 				if !strings.Contains(i.Operation.Cause, "the whole reason") || strings.Contains(i.Operation.Message, "reason") {
 					t.Errorf("message %q, cause %q", i.Operation.Message, i.Operation.Cause)
 				}
-				_, err := h.Bind(t.Context(), orchestrator.BindRequest{Caller: cc, InstanceID: "a", BindingID: "b", ServiceID: "service", PlanID: "plan"})
+				_, err := h.Bind(t.Context(), bindings.BindRequest{Caller: cc, InstanceID: "a", BindingID: "b", ServiceID: "service", PlanID: "plan"})
 				code(t, err, serviceforge.NotReady)
 			}
 			h.until("a", h.remove("a").Operation, serviceforge.Succeeded)

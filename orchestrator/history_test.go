@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/bindings"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
@@ -19,9 +19,9 @@ func TestTheHistoryTellsWhoWhatAndWhy(t *testing.T) {
 	accepted, err := h.Provision(t.Context(), wish)
 	must(t, err)
 	h.until("a", accepted.Operation, serviceforge.Succeeded)
-	_, err = h.Bind(t.Context(), orchestrator.BindRequest{Caller: operator, InstanceID: "a", BindingID: "b", ServiceID: "service", PlanID: "plan"})
+	_, err = h.Bind(t.Context(), bindings.BindRequest{Caller: operator, InstanceID: "a", BindingID: "b", ServiceID: "service", PlanID: "plan"})
 	must(t, err)
-	_, err = h.Unbind(t.Context(), orchestrator.UnbindRequest{Caller: cc, InstanceID: "a", BindingID: "b"})
+	_, err = h.Unbind(t.Context(), bindings.UnbindRequest{Caller: cc, InstanceID: "a", BindingID: "b"})
 	must(t, err)
 	h.until("a", h.remove("a").Operation, serviceforge.Succeeded)
 	changes, err := h.History(t.Context(), "a")

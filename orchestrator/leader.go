@@ -13,6 +13,9 @@ import (
 	"github.com/serviceforge/serviceforge/store"
 )
 
+// binders is how many instances' bindings are looked after at the same time.
+const binders = 16
+
 // stuckAfter is how long work may be due without a step being made: longer than
 // any step takes that waits for a director, a service and the store in turn.
 const stuckAfter = time.Minute
@@ -59,6 +62,11 @@ func (e *Engine) lead(ctx context.Context, term *store.Term) {
 		all.Go(func() { l.work(ctx, l.due, "", l.tend) })
 	}
 	all.Wait()
+}
+
+// tend looks after the bindings of an instance.
+func (l *leader) tend(ctx context.Context, id string) (time.Duration, error) {
+	return l.bindings.Tend(ctx, l.term, id)
 }
 
 // leader is one term of leadership: what it knows is rebuilt from the store.

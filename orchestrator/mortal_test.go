@@ -9,6 +9,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/bindings"
 )
 
 // mortal is an engine's options whose process may die at each transaction, as
@@ -65,7 +66,7 @@ func (m *mortalTxn) Commit() (*clientv3.TxnResponse, error) {
 // A replica dies over a request, before or after what it stores. The platform
 // asks another one again, and is told what it would have been told.
 func TestEveryTransactionOfARequestMayBeTheLast(t *testing.T) {
-	bind := orchestrator.BindRequest{Caller: cc, InstanceID: "a", BindingID: "b", ServiceID: "service", PlanID: "plan"}
+	bind := bindings.BindRequest{Caller: cc, InstanceID: "a", BindingID: "b", ServiceID: "service", PlanID: "plan"}
 	created := func(h *house) { h.until("a", h.create("a").Operation, serviceforge.Succeeded) }
 	requests := []struct {
 		name    string
@@ -109,7 +110,7 @@ func TestEveryTransactionOfARequestMayBeTheLast(t *testing.T) {
 				must(t, err)
 			},
 			ask: func(e *orchestrator.Engine) error {
-				_, err := e.Unbind(t.Context(), orchestrator.UnbindRequest{Caller: cc, InstanceID: "a", BindingID: "b"})
+				_, err := e.Unbind(t.Context(), bindings.UnbindRequest{Caller: cc, InstanceID: "a", BindingID: "b"})
 				return err
 			},
 			again: serviceforge.Gone,

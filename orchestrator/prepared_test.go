@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/bindings"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
@@ -186,7 +186,7 @@ func preparedVerbs() []bindingVerb {
 		{name: "unbind of one that waits", points: 10, there: 0, // the engine only has the list
 			prepare: func(h *house) { must(h.t, bind(h, "b")) },
 			begin: func(h *house) error {
-				_, err := h.Unbind(h.t.Context(), orchestrator.UnbindRequest{Caller: cc, InstanceID: "a", BindingID: "b"})
+				_, err := h.Unbind(h.t.Context(), bindings.UnbindRequest{Caller: cc, InstanceID: "a", BindingID: "b"})
 				return err
 			}},
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/bindings"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
@@ -120,7 +121,7 @@ func TestALostKeyCostsARedeploy(t *testing.T) {
 	if i.LostKey != "lost" || i.State != serviceforge.Running {
 		t.Fatalf("%+v", i)
 	}
-	_, err = h.Bind(t.Context(), orchestrator.BindRequest{Caller: cc, InstanceID: "a", BindingID: "b", ServiceID: "service", PlanID: "plan"})
+	_, err = h.Bind(t.Context(), bindings.BindRequest{Caller: cc, InstanceID: "a", BindingID: "b", ServiceID: "service", PlanID: "plan"})
 	wantLost(t, err)
 	_, err = h.Update(t.Context(), orchestrator.UpdateRequest{Caller: cc, InstanceID: "a", ServiceID: "service", PlanID: "large", AcceptsIncomplete: true})
 	wantLost(t, err)
@@ -157,7 +158,7 @@ func TestARepairLearnsMovedAddresses(t *testing.T) {
 	if !strings.Contains(i.Operation.Message, "moved from map[node:[127.1.1.1 127.1.1.2]] to map[node:[127.9.9.9 127.1.1.2]]") {
 		t.Errorf("message %q", i.Operation.Message)
 	}
-	bound, err := h.Bind(t.Context(), orchestrator.BindRequest{Caller: cc, InstanceID: "a", BindingID: "b", ServiceID: "service", PlanID: "plan"})
+	bound, err := h.Bind(t.Context(), bindings.BindRequest{Caller: cc, InstanceID: "a", BindingID: "b", ServiceID: "service", PlanID: "plan"})
 	must(t, err)
 	var credentials map[string]string
 	must(t, json.Unmarshal([]byte(bound.Binding.Credentials.Reveal()), &credentials))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/orchestrator/bindings"
 	"github.com/serviceforge/serviceforge/store"
 )
 
@@ -47,43 +48,6 @@ type Accepted struct {
 	Instance  serviceforge.Instance
 	Operation string // the operation's id: the same for every repetition (OSB checklist 113, 201)
 	Done      bool   // nothing is left to do: the same request was fulfilled before
-}
-
-// BindRequest asks for credentials (OSB "Binding").
-type BindRequest struct {
-	serviceforge.Caller
-	InstanceID, BindingID string
-	ServiceID, PlanID     string
-	AppGUID               string
-	Route                 string // instead of an app
-	Context, Parameters   json.RawMessage
-	// Predecessor asks for a rotation: a binding with what that one was made for.
-	// Empty ServiceID and PlanID are the instance's then.
-	Predecessor       string
-	AcceptsIncomplete bool
-}
-
-// Bound is a binding that is ready, or one that the engine is making: then its
-// State is BindingCreating, and Binding.Operation.ID is the same for every
-// repetition of the request.
-type Bound struct {
-	Binding serviceforge.Binding // Binding.Credentials is a JSON object when it is ready
-	Existed bool                 // the same request had made it before: 200 instead of 201
-}
-
-// UnbindRequest asks for the end of a binding (OSB "Unbinding").
-type UnbindRequest struct {
-	serviceforge.Caller
-	InstanceID, BindingID string
-	ServiceID, PlanID     string // empty = not compared
-	AcceptsIncomplete     bool
-}
-
-// Unbound is the answer to an unbind.
-type Unbound struct {
-	Done      bool   // the binding is gone
-	UserStays bool   // but its user is still there: it is revoked later
-	Operation string // else: what ends it, the same for every repetition
 }
 
 // Provision records the wish for an instance and returns before any director
@@ -129,36 +93,34 @@ func (e *Engine) Instances(ctx context.Context, c serviceforge.Caller) ([]store.
 }
 
 // Bind makes credentials: one user of the service per binding. It asks no
-// director. Where the service has to be asked and the request accepts an
-// incomplete answer, the wish is stored and the engine fulfils it; else the user
-// is made before Bind returns. Errors: Invalid, NotFound (no instance), NotReady
-// (not running; message "Service Instance not ready for binding; state …"),
-// Conflict, Busy, AppRequired, Unavailable (the service does not answer: nothing
-// is left of the binding).
-func (e *Engine) Bind(ctx context.Context, r BindRequest) (Bound, error) {
-	return e.bind(ctx, r)
+// director. Errors: as those of bindings.Keeper.
+func (e *Engine) Bind(ctx context.Context, r bindings.BindRequest) (bindings.Bound, error) {
+	return e.bindings.Bind(ctx, r)
 }
 
-// Unbind revokes the binding's user and forgets the binding, in any state of
-// it. A service that does not answer is no error: the user is revoked when it is
-// back. Errors: Gone (no such binding), Invalid, Busy, Unavailable (no store).
-func (e *Engine) Unbind(ctx context.Context, r UnbindRequest) (Unbound, error) {
-	return e.unbind(ctx, r)
+// Unbind revokes the binding's user and forgets the binding, in any state of it.
+// Errors: as those of bindings.Keeper.
+func (e *Engine) Unbind(ctx context.Context, r bindings.UnbindRequest) (bindings.Unbound, error) {
+	return e.bindings.Unbind(ctx, r)
 }
 
 // LastBindingOperation answers a poll for a binding by one linearizable read.
 // A binding that was deleted is remembered for a day. Errors: NotFound, Gone
 // (it was deleted with its instance), Unavailable.
 func (e *Engine) LastBindingOperation(ctx context.Context, c serviceforge.Caller, instanceID, bindingID string) (serviceforge.Progress, error) {
-	return e.lastBindingOperation(ctx, c, instanceID, bindingID)
+	return e.bindings.LastOperation(ctx, c, instanceID, bindingID)
 }
 
 // Binding returns one finished binding with its credentials. Errors: NotFound.
 func (e *Engine) Binding(ctx context.Context, c serviceforge.Caller, instanceID, bindingID string) (serviceforge.Binding, error) {
-	return e.binding(ctx, c, instanceID, bindingID)
+	return e.bindings.Get(ctx, c, instanceID, bindingID)
 }
 
 // Bindings lists an instance's bindings by id, without credentials.
 func (e *Engine) Bindings(ctx context.Context, c serviceforge.Caller, instanceID string) ([]serviceforge.Binding, error) {
-	return e.bindings(ctx, c, instanceID)
+	i, err := e.visible(ctx, c, instanceID)
+	if err != nil {
+		return nil, err
+	}
+	return e.bindings.Of(ctx, &i)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/serviceforge/serviceforge"
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
 	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/bindings"
 	"github.com/serviceforge/serviceforge/orchestrator/install"
 	"github.com/serviceforge/serviceforge/store"
 )
@@ -47,7 +48,7 @@ func TestRetiredPlans(t *testing.T) {
 	_, err = h.tryChange("a", func(r *orchestrator.UpdateRequest) { r.Upgrade = true })
 	code(t, err, serviceforge.Unprocessable)
 
-	if _, err = h.Bind(t.Context(), orchestrator.BindRequest{Caller: cc, InstanceID: "a", BindingID: "x", ServiceID: "service", PlanID: "large"}); err != nil {
+	if _, err = h.Bind(t.Context(), bindings.BindRequest{Caller: cc, InstanceID: "a", BindingID: "x", ServiceID: "service", PlanID: "large"}); err != nil {
 		t.Errorf("a bind to a retired plan: %v", err)
 	}
 	h.until("a", h.change("a", func(r *orchestrator.UpdateRequest) {

@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/orchestrator/bindings"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/orchestrator/work"
-	"github.com/serviceforge/serviceforge/releases"
 	"github.com/serviceforge/serviceforge/store"
 )
 
@@ -226,34 +226,20 @@ func (s *sweeper) serves(ctx context.Context, i *serviceforge.Instance) (finding
 	if err != nil {
 		return nil, err
 	}
-	bindings, err := s.Store.Bindings(ctx, i.ID)
+	all, err := s.Store.Bindings(ctx, i.ID)
 	if err != nil {
 		return nil, err
 	}
 	var old []string
-	for n := range bindings {
-		if isStale(i, &bindings[n]) {
-			old = append(old, bindings[n].ID)
+	for n := range all {
+		if bindings.Stale(i, &all[n]) {
+			old = append(old, all[n].ID)
 		}
 	}
 	if len(old) > 0 {
 		findings = append(findings, finding{stale, "unbind and bind again, they hold what was before: " + strings.Join(old, ", ")})
 	}
 	return findings, nil
-}
-
-// isStale says whether a binding holds other credentials than it would be given
-// now: the addresses moved since, or an update changed them.
-func isStale(i *serviceforge.Instance, b *serviceforge.Binding) bool {
-	if b.State != serviceforge.BindingReady {
-		return false
-	}
-	now, err := releases.Credentials(i.Access, userOf(b))
-	if err != nil || !serviceforge.SameJSON(now.Reveal(), b.Credentials.Reveal()) {
-		return err == nil
-	}
-	delegated, err := releases.Delegated(i.Access, userOf(b), b.Route != "")
-	return err == nil && !serviceforge.SameJSON(delegated.Reveal(), b.Delegated.Reveal())
 }
 
 // slots looks for claims whose instance is no more, and gives those back whose

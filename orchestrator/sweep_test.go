@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/bindings"
 	"github.com/serviceforge/serviceforge/orchestrator/ownership"
 )
 
@@ -68,7 +68,7 @@ func TestASweepFindsWhatNobodyTold(t *testing.T) {
 	h.director.mu.Lock()
 	h.director.mute = "plain-aa" // it hides none of the others
 	h.director.mu.Unlock()
-	bound, err := h.Bind(t.Context(), orchestrator.BindRequest{Caller: cc, InstanceID: "moved", BindingID: "old", ServiceID: "service", PlanID: "plan"})
+	bound, err := h.Bind(t.Context(), bindings.BindRequest{Caller: cc, InstanceID: "moved", BindingID: "old", ServiceID: "service", PlanID: "plan"})
 	must(t, err)
 	h.sweeps()
 	d := h.director
@@ -97,11 +97,11 @@ func TestASweepFindsWhatNobodyTold(t *testing.T) {
 	if last := history[len(history)-1]; last.What != "sweep" || !strings.Contains(last.Message, "127.1.1.1") || !strings.Contains(last.Message, "127.9.9.9") {
 		t.Errorf("history: %+v", last)
 	}
-	bindings, err := h.Bindings(t.Context(), cc, "moved")
-	if err != nil || len(bindings) != 1 || !bindings[0].Stale {
-		t.Errorf("bindings: %+v, %v", bindings, err)
+	stale, err := h.Bindings(t.Context(), cc, "moved")
+	if err != nil || len(stale) != 1 || !stale[0].Stale {
+		t.Errorf("bindings: %+v, %v", stale, err)
 	}
-	_, err = h.Unbind(t.Context(), orchestrator.UnbindRequest{Caller: cc, InstanceID: "moved", BindingID: bound.Binding.ID})
+	_, err = h.Unbind(t.Context(), bindings.UnbindRequest{Caller: cc, InstanceID: "moved", BindingID: bound.Binding.ID})
 	must(t, err)
 	d.mu.Lock()
 	d.deployments["plain-gone"] = lost

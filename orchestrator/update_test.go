@@ -8,6 +8,7 @@ import (
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/bindings"
 	"github.com/serviceforge/serviceforge/orchestrator/director"
 )
 
@@ -68,7 +69,7 @@ func TestAnUpdateChangesPlanAndParameters(t *testing.T) {
 	}
 	_, err := h.tryChange("a", toLarge)
 	code(t, err, serviceforge.Busy)
-	_, err = h.Bind(t.Context(), orchestrator.BindRequest{Caller: cc, InstanceID: "a", BindingID: "b", ServiceID: "service", PlanID: "plan"})
+	_, err = h.Bind(t.Context(), bindings.BindRequest{Caller: cc, InstanceID: "a", BindingID: "b", ServiceID: "service", PlanID: "plan"})
 	code(t, err, serviceforge.NotReady)
 	if again := h.create("a"); !again.Done {
 		t.Error("the order of an instance that is updated is not fulfilled")

@@ -12,7 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/serviceforge/serviceforge"
-	"github.com/serviceforge/serviceforge/orchestrator"
+	"github.com/serviceforge/serviceforge/orchestrator/bindings"
 	"github.com/serviceforge/serviceforge/spec/etcd"
 	"github.com/serviceforge/serviceforge/store"
 	"github.com/serviceforge/serviceforge/users"
@@ -141,7 +141,7 @@ func bindingVerbs() []bindingVerb {
 			return err
 		}},
 		{name: "rotate", prepare: made("old"), points: 6, there: 2, begin: func(h *house) error {
-			_, err := h.Bind(h.t.Context(), orchestrator.BindRequest{Caller: cc, InstanceID: "a", BindingID: "b", Predecessor: "old", AcceptsIncomplete: true})
+			_, err := h.Bind(h.t.Context(), bindings.BindRequest{Caller: cc, InstanceID: "a", BindingID: "b", Predecessor: "old", AcceptsIncomplete: true})
 			return err
 		}},
 		{name: "unbind", prepare: made("b"), points: 6, begin: unbind},

@@ -18,16 +18,17 @@ var arrows = []struct {
 	{"cmd", "serviceforge broker dashboard admin localbosh localbosh/render localbosh/vm demo config orchestrator orchestrator/bosh orchestrator/director orchestrator/install orchestrator/ownership orchestrator/readiness orchestrator/shelf " +
 		"store releases releases/archive releases/authoring releases/boshrelease releases/etcdserver releases/spiff releases/validate users infrastructure_pools catalog"},
 
-	{"broker", "serviceforge catalog orchestrator"},
+	{"broker", "serviceforge catalog orchestrator orchestrator/bindings"},
 	{"dashboard", "serviceforge catalog orchestrator"},
-	{"admin", "serviceforge catalog orchestrator orchestrator/ownership orchestrator/readiness orchestrator/install releases/archive store"},
+	{"admin", "serviceforge catalog orchestrator orchestrator/bindings orchestrator/ownership orchestrator/readiness orchestrator/install releases/archive store"},
 	{"demo", ""},
 	{"config", "serviceforge"},
 
 	{"orchestrator/bosh", "serviceforge orchestrator/director"},
 	{"orchestrator/install", "serviceforge infrastructure_pools orchestrator/director orchestrator/shelf releases releases/archive releases/boshrelease releases/spiff releases/validate store"},
-	{"orchestrator", "serviceforge catalog infrastructure_pools orchestrator/director orchestrator/dispatch orchestrator/line orchestrator/ownership " +
+	{"orchestrator", "serviceforge catalog infrastructure_pools orchestrator/bindings orchestrator/director orchestrator/dispatch orchestrator/line orchestrator/ownership " +
 		"orchestrator/progress orchestrator/readiness orchestrator/shelf orchestrator/verdict orchestrator/work releases releases/deployed releases/parameters releases/spiff store users"},
+	{"orchestrator/bindings", "serviceforge catalog orchestrator/line orchestrator/shelf orchestrator/work releases releases/parameters store users"},
 	{"orchestrator/ownership", "serviceforge infrastructure_pools orchestrator/director orchestrator/shelf releases/deployed store"},
 	{"orchestrator/readiness", "serviceforge catalog infrastructure_pools orchestrator/director orchestrator/shelf"},
 	{"orchestrator/dispatch", "serviceforge infrastructure_pools orchestrator/breaker orchestrator/director orchestrator/line orchestrator/progress orchestrator/work store"},

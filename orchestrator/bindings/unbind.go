@@ -1,4 +1,4 @@
-package orchestrator
+package bindings
 
 import (
 	"cmp"
@@ -9,9 +9,12 @@ import (
 	"github.com/serviceforge/serviceforge/store"
 )
 
-func (e *Engine) unbind(ctx context.Context, r UnbindRequest) (Unbound, error) {
+// Unbind revokes the binding's user and forgets the binding, in any state of
+// it. A service that does not answer is no error: the user is revoked when it is
+// back. Errors: Gone (no such binding), Invalid, Busy, Unavailable (no store).
+func (k *Keeper) Unbind(ctx context.Context, r UnbindRequest) (Unbound, error) {
 	for {
-		i, b, err := e.bindingOf(ctx, r.Caller, r.InstanceID, r.BindingID)
+		i, b, err := k.bindingOf(ctx, r.Caller, r.InstanceID, r.BindingID)
 		if serviceforge.CodeOf(err) == serviceforge.NotFound || err == nil && b.Revision == 0 {
 			return Unbound{}, serviceforge.Wrap(err, serviceforge.Gone, "there is no service binding %q", r.BindingID)
 		}
@@ -22,7 +25,7 @@ func (e *Engine) unbind(ctx context.Context, r UnbindRequest) (Unbound, error) {
 			return Unbound{}, err
 		}
 		if b.State != serviceforge.BindingDeleting {
-			unbound, err := e.takeBack(ctx, &r, &i, &b)
+			unbound, err := k.takeBack(ctx, &r, &i, &b)
 			if serviceforge.CodeOf(err) == serviceforge.Conflict {
 				continue // somebody wrote since: look again
 			}
@@ -33,19 +36,19 @@ func (e *Engine) unbind(ctx context.Context, r UnbindRequest) (Unbound, error) {
 		if r.AcceptsIncomplete {
 			return Unbound{Operation: b.Operation.ID}, nil
 		}
-		err = e.revoke(ctx, &i, &b)
-		e.end(&b, serviceforge.Succeeded)
+		err = k.revoke(ctx, &i, &b)
+		k.end(&b, serviceforge.Succeeded)
 		stays := err != nil
-		write := e.gone(&i, &b, !stays)
+		write := k.gone(&i, &b, !stays)
 		ctx = context.WithoutCancel(ctx)
-		err = e.finish(ctx, &b, func() error { return e.Store.DeleteBinding(ctx, &b, write) })
+		err = k.finish(ctx, &b, func() error { return k.Store.DeleteBinding(ctx, &b, write) })
 		return Unbound{Done: err == nil, UserStays: stays}, err
 	}
 }
 
 // takeBack stores the wish that a binding ends, in whatever state it is; one
 // that has no user in the service ends with it.
-func (e *Engine) takeBack(ctx context.Context, r *UnbindRequest, i *serviceforge.Instance, b *serviceforge.Binding) (Unbound, error) {
+func (k *Keeper) takeBack(ctx context.Context, r *UnbindRequest, i *serviceforge.Instance, b *serviceforge.Binding) (Unbound, error) {
 	hasUser := false
 	if i.LostKey == "" { // else the user dies with the service, when that is reset or deleted
 		var err error
@@ -57,20 +60,20 @@ func (e *Engine) takeBack(ctx context.Context, r *UnbindRequest, i *serviceforge
 		}
 	}
 	before := b.State
-	b.State, b.Operation = serviceforge.BindingDeleting, r.Caller.Begins(e.NewID(), serviceforge.Unbind, e.Now())
+	b.State, b.Operation = serviceforge.BindingDeleting, r.Caller.Begins(k.NewID(), serviceforge.Unbind, k.Now())
 	if !hasUser || before == serviceforge.BindingFailed || i.State == serviceforge.Destroying {
-		e.end(b, serviceforge.Succeeded)
-		return Unbound{Done: true}, e.Store.DeleteBinding(ctx, b, store.BindingWrite{Told: []serviceforge.Change{e.told(i, b)}})
+		k.end(b, serviceforge.Succeeded)
+		return Unbound{Done: true}, k.Store.DeleteBinding(ctx, b, store.BindingWrite{Told: []serviceforge.Change{k.told(i, b)}})
 	}
 	if !r.AcceptsIncomplete {
-		b.Operation.NotBefore = e.Now().UTC().Add(atOnce)
+		b.Operation.NotBefore = k.Now().UTC().Add(atOnce)
 	}
-	return Unbound{}, e.Store.PutBinding(ctx, b, store.BindingWrite{})
+	return Unbound{}, k.Store.PutBinding(ctx, b, store.BindingWrite{})
 }
 
 // revoke takes the binding's user out of the service. Users of an instance
 // that is being deleted die with it.
-func (e *Engine) revoke(ctx context.Context, i *serviceforge.Instance, b *serviceforge.Binding) error {
+func (k *Keeper) revoke(ctx context.Context, i *serviceforge.Instance, b *serviceforge.Binding) error {
 	service, hasUser, err := releases.UsersOf(i.Access)
 	if err != nil || i.State == serviceforge.Destroying {
 		return err
@@ -81,17 +84,17 @@ func (e *Engine) revoke(ctx context.Context, i *serviceforge.Instance, b *servic
 	if !hasUser {
 		return nil
 	}
-	return e.Users.Revoke(ctx, service, b.User)
+	return k.Users.Revoke(ctx, service, b.User)
 }
 
 // gone is what goes with the end of a binding: its line of history, and, where
 // its user may be there or come to be there, the revocation. That is so if the
 // service did not answer, and if the binding was never ready: a call that makes
 // the user may be under way on another replica.
-func (e *Engine) gone(i *serviceforge.Instance, b *serviceforge.Binding, revoked bool) store.BindingWrite {
-	w := store.BindingWrite{Told: []serviceforge.Change{e.told(i, b)}}
+func (k *Keeper) gone(i *serviceforge.Instance, b *serviceforge.Binding, revoked bool) store.BindingWrite {
+	w := store.BindingWrite{Told: []serviceforge.Change{k.told(i, b)}}
 	if (!revoked || b.Credentials.Empty()) && i.State != serviceforge.Destroying {
-		now := e.Now().UTC()
+		now := k.Now().UTC()
 		w.Revoke = serviceforge.Revocation{InstanceID: b.InstanceID, User: b.User, Since: now, At: now.Add(secondLook)}
 	}
 	return w

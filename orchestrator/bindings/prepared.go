@@ -1,4 +1,4 @@
-package orchestrator
+package bindings
 
 import (
 	"context"
@@ -27,21 +27,21 @@ const (
 
 // storeBinding stores a new binding. One that takes a prepared user writes its
 // instance as well, so that no other takes the same one.
-func (e *Engine) storeBinding(ctx context.Context, i *serviceforge.Instance, b *serviceforge.Binding, told ...serviceforge.Change) error {
+func (k *Keeper) storeBinding(ctx context.Context, i *serviceforge.Instance, b *serviceforge.Binding, told ...serviceforge.Change) error {
 	_, prepared, err := releases.Prepared(i.Access)
 	switch {
 	case err != nil:
 		return err
 	case prepared:
-		return e.Store.CreateBindingOf(ctx, b, i, told...)
+		return k.Store.CreateBindingOf(ctx, b, i, told...)
 	}
-	return e.Store.CreateBinding(ctx, b, i.Revision, told...)
+	return k.Store.CreateBinding(ctx, b, i.Revision, told...)
 }
 
 // freeUser chooses a prepared user that no binding has, and none had. Errors:
 // Exhausted.
-func (e *Engine) freeUser(ctx context.Context, i *serviceforge.Instance, prepared []users.User) (users.User, error) {
-	taken, err := e.takenUsers(ctx, i.ID)
+func (k *Keeper) freeUser(ctx context.Context, i *serviceforge.Instance, prepared []users.User) (users.User, error) {
+	taken, err := k.takenUsers(ctx, i.ID)
 	if err != nil {
 		return users.User{}, err
 	}
@@ -56,16 +56,16 @@ func (e *Engine) freeUser(ctx context.Context, i *serviceforge.Instance, prepare
 
 // takenUsers are the users that bindings have or had; true = it is spent.
 // The bindings are read first: one that ends meanwhile is in both.
-func (e *Engine) takenUsers(ctx context.Context, id string) (map[string]bool, error) {
+func (k *Keeper) takenUsers(ctx context.Context, id string) (map[string]bool, error) {
 	taken := map[string]bool{}
-	bindings, err := e.Store.Bindings(ctx, id)
+	bindings, err := k.Store.Bindings(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	for n := range bindings {
 		taken[bindings[n].User] = bindings[n].State == serviceforge.BindingDeleting
 	}
-	due, err := e.Store.Due(ctx, id)
+	due, err := k.Store.Due(ctx, id)
 	for _, d := range due {
 		if d.Revoke.User != "" {
 			taken[d.Revoke.User] = true
@@ -74,12 +74,12 @@ func (e *Engine) takenUsers(ctx context.Context, id string) (map[string]bool, er
 	return taken, err
 }
 
-// spentUsers lists the prepared users that an update of the instance replaces.
-func (e *Engine) spentUsers(ctx context.Context, i *serviceforge.Instance) (spent []string, err error) {
+// Spent lists the prepared users that an update of the instance replaces.
+func (k *Keeper) Spent(ctx context.Context, i *serviceforge.Instance) (spent []string, err error) {
 	if _, prepared, err := releases.Prepared(i.Access); err != nil || !prepared {
 		return nil, err
 	}
-	taken, err := e.takenUsers(ctx, i.ID)
+	taken, err := k.takenUsers(ctx, i.ID)
 	for user, is := range taken {
 		if is {
 			spent = append(spent, user)
@@ -149,7 +149,8 @@ func (v *visit) askForUpdate(ctx context.Context) (bool, error) {
 	operation := serviceforge.Caller{Actor: bindingsActor}.Begins(v.NewID(), serviceforge.Update, v.Now())
 	operation.Step, operation.Wish = serviceforge.Placed, i.Present()
 	i.Operation, i.Operations = operation, append(slices.Clip(i.Operations), operation.ID)
-	if err := v.put(ctx, &i); err != nil {
+	i.UpdatedAt = v.Now().UTC()
+	if err := v.Store.PutInstance(ctx, &i, v.term); err != nil {
 		return false, err
 	}
 	v.Log.Info("an update replaces users that were unbound", "instance", i.ID, "operation", operation.ID)

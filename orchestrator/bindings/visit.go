@@ -1,4 +1,4 @@
-package orchestrator
+package bindings
 
 import (
 	"context"
@@ -12,7 +12,6 @@ import (
 )
 
 const (
-	binders = 16 // instances whose bindings are looked after at the same time
 	// bindDeadline is how long a binding is tried that its platform polls for.
 	bindDeadline = 10 * time.Minute
 	// unbindPatience is how long a platform that polls waits for a service that
@@ -29,7 +28,8 @@ const bindingsActor = "serviceforge"
 // one worker for one patience. No director is asked, so a paused engine goes on
 // with it.
 type visit struct {
-	*leader
+	*Keeper
+	term     int64
 	instance *serviceforge.Instance
 	service  users.Service
 	hasUsers bool // a driver makes them
@@ -37,18 +37,18 @@ type visit struct {
 	away     error
 }
 
-// tend visits an instance and says when to look again; the store tells what
-// changes meanwhile.
-func (l *leader) tend(ctx context.Context, instanceID string) (time.Duration, error) {
-	due, err := l.Store.Due(ctx, instanceID)
+// Tend visits an instance, for the leader of the term, and says when to look
+// again; the store tells what changes meanwhile.
+func (k *Keeper) Tend(ctx context.Context, term int64, instanceID string) (time.Duration, error) {
+	due, err := k.Store.Due(ctx, instanceID)
 	if err != nil || len(due) == 0 {
 		return 0, err
 	}
-	i, err := l.Store.Instance(ctx, instanceID)
+	i, err := k.Store.Instance(ctx, instanceID)
 	if serviceforge.CodeOf(err) == serviceforge.NotFound {
 		return 0, nil
 	}
-	v := &visit{leader: l, instance: &i}
+	v := &visit{Keeper: k, term: term, instance: &i}
 	if err == nil {
 		if v.service, v.hasUsers, err = releases.UsersOf(i.Access); err == nil {
 			_, v.prepared, err = releases.Prepared(i.Access)
@@ -59,7 +59,7 @@ func (l *leader) tend(ctx context.Context, instanceID string) (time.Duration, er
 		if err != nil || ctx.Err() != nil {
 			return 0, err
 		}
-		if early := d.At.Sub(l.Now()); early > 0 {
+		if early := d.At.Sub(k.Now()); early > 0 {
 			if soonest == 0 || early < soonest {
 				soonest = early
 			}

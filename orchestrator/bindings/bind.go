@@ -1,4 +1,4 @@
-package orchestrator
+package bindings
 
 import (
 	"cmp"
@@ -24,48 +24,55 @@ const (
 	secondLook = 15 * time.Second
 )
 
-func (e *Engine) bind(ctx context.Context, r BindRequest) (Bound, error) {
+// Bind makes credentials: one user of the service per binding. It asks no
+// director. Where the service has to be asked and the request accepts an
+// incomplete answer, the wish is stored and the engine fulfils it; else the user
+// is made before Bind returns. Errors: Invalid, NotFound (no instance), NotReady
+// (not running; message "Service Instance not ready for binding; state …"),
+// Conflict, Busy, AppRequired, Unavailable (the service does not answer: nothing
+// is left of the binding).
+func (k *Keeper) Bind(ctx context.Context, r BindRequest) (Bound, error) {
 	for {
-		i, existing, err := e.bindingOf(ctx, r.Caller, r.InstanceID, r.BindingID)
+		i, existing, err := k.bindingOf(ctx, r.Caller, r.InstanceID, r.BindingID)
 		if err != nil {
 			return Bound{}, err
 		}
-		plan, err := e.checkBind(&r, &i)
+		plan, err := k.checkBind(&r, &i)
 		if err != nil {
 			return Bound{}, err
 		}
 		if existing.Revision > 0 {
-			return e.rebind(ctx, &r, &i, &existing)
+			return k.rebind(ctx, &r, &i, &existing)
 		}
-		b, err := e.bindingWish(ctx, &r, &i, plan)
+		b, err := k.bindingWish(ctx, &r, &i, plan)
 		if err != nil {
 			return Bound{}, err
 		}
 		var told []serviceforge.Change
 		if b.State == serviceforge.BindingReady {
-			told = append(told, e.told(&i, b))
+			told = append(told, k.told(&i, b))
 		}
-		err = e.storeBinding(ctx, &i, b, told...)
+		err = k.storeBinding(ctx, &i, b, told...)
 		if serviceforge.CodeOf(err) == serviceforge.Conflict {
 			continue // the instance or the binding changed meanwhile: look again
 		}
 		if err != nil {
 			return Bound{}, err
 		}
-		return e.bound(ctx, &r, &i, b)
+		return k.bound(ctx, &r, &i, b)
 	}
 }
 
 // bindingOf reads an instance that the caller may see, and a binding of it;
 // the binding's Revision is 0 if there is none.
-func (e *Engine) bindingOf(ctx context.Context, c serviceforge.Caller, instanceID, bindingID string) (i serviceforge.Instance, b serviceforge.Binding, err error) {
+func (k *Keeper) bindingOf(ctx context.Context, c serviceforge.Caller, instanceID, bindingID string) (i serviceforge.Instance, b serviceforge.Binding, err error) {
 	if err = serviceforge.CheckID("the instance id", instanceID); err != nil {
 		return i, b, err
 	}
 	if err = serviceforge.CheckID("the binding id", bindingID); err != nil {
 		return i, b, err
 	}
-	i, b, err = e.Store.InstanceAndBinding(ctx, instanceID, bindingID)
+	i, b, err = k.Store.InstanceAndBinding(ctx, instanceID, bindingID)
 	if err == nil && !c.Sees(i.Platform) {
 		err = serviceforge.Errorf(serviceforge.NotFound, "there is no service instance %q", instanceID)
 	}
@@ -74,17 +81,17 @@ func (e *Engine) bindingOf(ctx context.Context, c serviceforge.Caller, instanceI
 
 // checkBind checks what can be told without looking at bindings. A rotation
 // need not repeat the ids of offering and plan.
-func (e *Engine) checkBind(r *BindRequest, i *serviceforge.Instance) (catalog.Plan, error) {
+func (k *Keeper) checkBind(r *BindRequest, i *serviceforge.Instance) (catalog.Plan, error) {
 	if r.Predecessor != "" {
 		r.ServiceID, r.PlanID = cmp.Or(r.ServiceID, i.ServiceID), cmp.Or(r.PlanID, i.PlanID)
 	}
-	if _, _, err := e.Shelf.Known(r.ServiceID, r.PlanID); err != nil {
+	if _, _, err := k.Shelf.Known(r.ServiceID, r.PlanID); err != nil {
 		return catalog.Plan{}, err
 	}
 	if err := i.CheckIDs(r.ServiceID, r.PlanID); err != nil {
 		return catalog.Plan{}, err
 	}
-	offering, plan, err := e.Shelf.Plan(i.Release, i.ServiceID, i.PlanID)
+	offering, plan, err := k.Shelf.Plan(i.Release, i.ServiceID, i.PlanID)
 	if err != nil {
 		return plan, err
 	}
@@ -114,7 +121,7 @@ func (e *Engine) checkBind(r *BindRequest, i *serviceforge.Instance) (catalog.Pl
 	case r.Predecessor != "":
 		return plan, nil
 	}
-	release, err := e.Shelf.Release(i.Release)
+	release, err := k.Shelf.Release(i.Release)
 	if err != nil {
 		return plan, err
 	}
@@ -124,7 +131,7 @@ func (e *Engine) checkBind(r *BindRequest, i *serviceforge.Instance) (catalog.Pl
 // bindingWish makes the record, with the user's name and password: the wish is
 // stored before the user is made. Where the service has no users, or they are
 // prepared, the binding is ready at once.
-func (e *Engine) bindingWish(ctx context.Context, r *BindRequest, i *serviceforge.Instance, plan catalog.Plan) (*serviceforge.Binding, error) {
+func (k *Keeper) bindingWish(ctx context.Context, r *BindRequest, i *serviceforge.Instance, plan catalog.Plan) (*serviceforge.Binding, error) {
 	notReady := serviceforge.Errorf(serviceforge.NotReady, "Service Instance not ready for binding; state %s", i.State)
 	if i.State != serviceforge.Running {
 		return nil, notReady
@@ -136,16 +143,16 @@ func (e *Engine) bindingWish(ctx context.Context, r *BindRequest, i *serviceforg
 	case i.Busy() && i.Operation.Kind != serviceforge.Repair && !(prepared && replaces(i)):
 		return nil, notReady
 	}
-	user, now := users.NewUser(), e.Now().UTC()
+	user, now := users.NewUser(), k.Now().UTC()
 	if prepared {
-		if user, err = e.freeUser(ctx, i, pairs); err != nil {
+		if user, err = k.freeUser(ctx, i, pairs); err != nil {
 			return nil, err
 		}
 	}
 	b := &serviceforge.Binding{
 		ID: r.BindingID, InstanceID: r.InstanceID, ServiceID: r.ServiceID, PlanID: r.PlanID, Platform: i.Platform, Predecessor: r.Predecessor,
 		AppGUID: r.AppGUID, Route: r.Route, Context: serviceforge.NewSecret(string(r.Context)), Parameters: serviceforge.NewSecret(string(r.Parameters)),
-		State: serviceforge.BindingCreating, Operation: r.Caller.Begins(e.NewID(), serviceforge.Bind, e.Now()),
+		State: serviceforge.BindingCreating, Operation: r.Caller.Begins(k.NewID(), serviceforge.Bind, k.Now()),
 		User: user.Name, Password: user.Password, CreatedAt: now,
 	}
 	if rule := plan.Bindings; rule.Valid > 0 {
@@ -154,7 +161,7 @@ func (e *Engine) bindingWish(ctx context.Context, r *BindRequest, i *serviceforg
 			b.RenewBefore = now.Add(rule.Renew)
 		}
 	}
-	if err := e.inherit(ctx, b); err != nil {
+	if err := k.inherit(ctx, b); err != nil {
 		return nil, err
 	}
 	_, needsUser, err := releases.UsersOf(i.Access)
@@ -162,7 +169,7 @@ func (e *Engine) bindingWish(ctx context.Context, r *BindRequest, i *serviceforg
 	case err != nil:
 		return nil, err
 	case !needsUser:
-		return b, e.complete(i, b)
+		return b, k.complete(i, b)
 	case !r.AcceptsIncomplete:
 		b.Operation.NotBefore = now.Add(atOnce)
 	}
@@ -171,14 +178,14 @@ func (e *Engine) bindingWish(ctx context.Context, r *BindRequest, i *serviceforg
 
 // inherit gives a rotated binding what its predecessor was made for (OSB
 // "Binding Rotation").
-func (e *Engine) inherit(ctx context.Context, b *serviceforge.Binding) error {
+func (k *Keeper) inherit(ctx context.Context, b *serviceforge.Binding) error {
 	if b.Predecessor == "" {
 		return nil
 	}
 	if err := serviceforge.CheckID("predecessor_binding_id", b.Predecessor); err != nil {
 		return err
 	}
-	p, err := e.Store.Binding(ctx, b.InstanceID, b.Predecessor)
+	p, err := k.Store.Binding(ctx, b.InstanceID, b.Predecessor)
 	switch {
 	case serviceforge.CodeOf(err) == serviceforge.NotFound:
 		return serviceforge.Wrap(err, serviceforge.Invalid, "the predecessor %q is no binding of service instance %q", b.Predecessor, b.InstanceID)
@@ -186,7 +193,7 @@ func (e *Engine) inherit(ctx context.Context, b *serviceforge.Binding) error {
 		return err
 	case p.State == serviceforge.BindingCreating:
 		return serviceforge.Errorf(serviceforge.Busy, "the predecessor %q is being created", p.ID)
-	case p.State != serviceforge.BindingReady || p.Expired(e.Now()):
+	case p.State != serviceforge.BindingReady || p.Expired(k.Now()):
 		return serviceforge.Errorf(serviceforge.Invalid, "the predecessor %q is not valid any more", p.ID)
 	}
 	b.AppGUID, b.Route, b.Parameters = p.AppGUID, p.Route, p.Parameters
@@ -197,7 +204,7 @@ func (e *Engine) inherit(ctx context.Context, b *serviceforge.Binding) error {
 }
 
 // rebind answers a request whose id is taken; one that was cut off is finished.
-func (e *Engine) rebind(ctx context.Context, r *BindRequest, i *serviceforge.Instance, existing *serviceforge.Binding) (Bound, error) {
+func (k *Keeper) rebind(ctx context.Context, r *BindRequest, i *serviceforge.Instance, existing *serviceforge.Binding) (Bound, error) {
 	wish := &serviceforge.Binding{ServiceID: r.ServiceID, PlanID: r.PlanID, AppGUID: r.AppGUID, Route: r.Route, Predecessor: r.Predecessor,
 		Parameters: serviceforge.NewSecret(string(r.Parameters))}
 	if r.Predecessor != "" {
@@ -213,33 +220,33 @@ func (e *Engine) rebind(ctx context.Context, r *BindRequest, i *serviceforge.Ins
 	case existing.State == serviceforge.BindingReady:
 		return Bound{Binding: *existing, Existed: true}, nil
 	}
-	return e.bound(ctx, r, i, existing)
+	return k.bound(ctx, r, i, existing)
 }
 
 // bound answers with what is stored, or, where the platform waits, with what
 // came of it. If the service does not answer nothing is left of the binding.
-func (e *Engine) bound(ctx context.Context, r *BindRequest, i *serviceforge.Instance, b *serviceforge.Binding) (Bound, error) {
+func (k *Keeper) bound(ctx context.Context, r *BindRequest, i *serviceforge.Instance, b *serviceforge.Binding) (Bound, error) {
 	if b.State != serviceforge.BindingCreating || r.AcceptsIncomplete {
 		return Bound{Binding: *b}, nil
 	}
 	service, _, err := releases.UsersOf(i.Access)
 	if err == nil {
-		err = e.Users.Create(ctx, service, userOf(b))
+		err = k.Users.Create(ctx, service, userOf(b))
 	}
 	if err == nil {
-		err = e.complete(i, b)
+		err = k.complete(i, b)
 	}
 	if err != nil {
-		e.Log.Warn("a binding was not made", "instance", i.ID, "binding", b.ID, "error", serviceforge.DetailOf(err))
+		k.Log.Warn("a binding was not made", "instance", i.ID, "binding", b.ID, "error", serviceforge.DetailOf(err))
 		b.Operation.State, b.Operation.Message, b.Operation.Cause = serviceforge.Failed, serviceforge.MessageOf(err), serviceforge.Cut(serviceforge.DetailOf(err))
 		ctx = context.WithoutCancel(ctx) // the platform may have gone away: then more than ever
-		if err := e.finish(ctx, b, func() error { return e.Store.DeleteBinding(ctx, b, e.gone(i, b, false)) }); err != nil {
-			e.Log.Warn("the engine will finish it", "instance", i.ID, "binding", b.ID, "error", serviceforge.DetailOf(err))
+		if err := k.finish(ctx, b, func() error { return k.Store.DeleteBinding(ctx, b, k.gone(i, b, false)) }); err != nil {
+			k.Log.Warn("the engine will finish it", "instance", i.ID, "binding", b.ID, "error", serviceforge.DetailOf(err))
 		}
 		return Bound{}, err
 	}
-	err = e.finish(ctx, b, func() error {
-		return e.Store.PutBinding(ctx, b, store.BindingWrite{Told: []serviceforge.Change{e.told(i, b)}})
+	err = k.finish(ctx, b, func() error {
+		return k.Store.PutBinding(ctx, b, store.BindingWrite{Told: []serviceforge.Change{k.told(i, b)}})
 	})
 	if err != nil {
 		return Bound{}, err
@@ -248,7 +255,7 @@ func (e *Engine) bound(ctx context.Context, r *BindRequest, i *serviceforge.Inst
 }
 
 // complete makes a binding ready whose user is made.
-func (e *Engine) complete(i *serviceforge.Instance, b *serviceforge.Binding) (err error) {
+func (k *Keeper) complete(i *serviceforge.Instance, b *serviceforge.Binding) (err error) {
 	if b.Credentials, err = releases.Credentials(i.Access, userOf(b)); err != nil {
 		return err
 	}
@@ -259,14 +266,14 @@ func (e *Engine) complete(i *serviceforge.Instance, b *serviceforge.Binding) (er
 		return err
 	}
 	b.State = serviceforge.BindingReady
-	e.end(b, serviceforge.Succeeded)
+	k.end(b, serviceforge.Succeeded)
 	return nil
 }
 
 // end ends the binding's operation.
-func (e *Engine) end(b *serviceforge.Binding, s serviceforge.OperationState) {
+func (k *Keeper) end(b *serviceforge.Binding, s serviceforge.OperationState) {
 	o := &b.Operation
-	o.State, o.FinishedAt, o.NotBefore, o.Repeats = s, e.Now().UTC(), time.Time{}, 0
+	o.State, o.FinishedAt, o.NotBefore, o.Repeats = s, k.Now().UTC(), time.Time{}, 0
 	if s == serviceforge.Succeeded {
 		o.Message, o.Cause = "", ""
 	}
@@ -275,13 +282,13 @@ func (e *Engine) end(b *serviceforge.Binding, s serviceforge.OperationState) {
 // finish writes what came of a binding's operation for which a platform waits.
 // That somebody wrote meanwhile without ending the operation, as a rotation of
 // keys does, is no change. Errors: Busy (the platform may try again), Unavailable.
-func (e *Engine) finish(ctx context.Context, b *serviceforge.Binding, write func() error) error {
+func (k *Keeper) finish(ctx context.Context, b *serviceforge.Binding, write func() error) error {
 	for {
 		err := write()
 		if serviceforge.CodeOf(err) != serviceforge.Conflict {
 			return err
 		}
-		now, lost := e.Store.Binding(ctx, b.InstanceID, b.ID)
+		now, lost := k.Store.Binding(ctx, b.InstanceID, b.ID)
 		if lost != nil || now.Operation.ID != b.Operation.ID || now.Operation.Done() {
 			return serviceforge.Wrap(err, serviceforge.Busy, "service binding %q was changed meanwhile", b.ID)
 		}
@@ -289,8 +296,9 @@ func (e *Engine) finish(ctx context.Context, b *serviceforge.Binding, write func
 	}
 }
 
-func (e *Engine) binding(ctx context.Context, c serviceforge.Caller, instanceID, bindingID string) (serviceforge.Binding, error) {
-	_, b, err := e.bindingOf(ctx, c, instanceID, bindingID)
+// Get returns one finished binding with its credentials.
+func (k *Keeper) Get(ctx context.Context, c serviceforge.Caller, instanceID, bindingID string) (serviceforge.Binding, error) {
+	_, b, err := k.bindingOf(ctx, c, instanceID, bindingID)
 	if err == nil && b.State != serviceforge.BindingReady {
 		return serviceforge.Binding{}, serviceforge.Errorf(serviceforge.NotFound, "there is no finished service binding %q", bindingID)
 	}
@@ -301,21 +309,32 @@ func (e *Engine) binding(ctx context.Context, c serviceforge.Caller, instanceID,
 	return b, err
 }
 
-func (e *Engine) bindings(ctx context.Context, c serviceforge.Caller, instanceID string) ([]serviceforge.Binding, error) {
-	i, err := e.visible(ctx, c, instanceID)
-	if err != nil {
-		return nil, err
-	}
-	all, err := e.Store.Bindings(ctx, instanceID)
+// userOf is the service's user of a binding.
+func userOf(b *serviceforge.Binding) users.User {
+	return users.User{Name: b.User, Password: b.Password}
+}
+
+// Of lists an instance's bindings by id, without credentials.
+func (k *Keeper) Of(ctx context.Context, i *serviceforge.Instance) ([]serviceforge.Binding, error) {
+	all, err := k.Store.Bindings(ctx, i.ID)
 	for n := range all {
 		b := &all[n]
-		b.Stale = isStale(&i, b)
+		b.Stale = Stale(i, b)
 		b.Credentials, b.Password = serviceforge.Secret{}, serviceforge.Secret{}
 	}
 	return all, err
 }
 
-// userOf is the service's user of a binding.
-func userOf(b *serviceforge.Binding) users.User {
-	return users.User{Name: b.User, Password: b.Password}
+// Stale says whether a binding holds other credentials than it would be given
+// now: the addresses moved since, or an update changed them.
+func Stale(i *serviceforge.Instance, b *serviceforge.Binding) bool {
+	if b.State != serviceforge.BindingReady {
+		return false
+	}
+	now, err := releases.Credentials(i.Access, userOf(b))
+	if err != nil || !serviceforge.SameJSON(now.Reveal(), b.Credentials.Reveal()) {
+		return err == nil
+	}
+	delegated, err := releases.Delegated(i.Access, userOf(b), b.Route != "")
+	return err == nil && !serviceforge.SameJSON(delegated.Reveal(), b.Delegated.Reveal())
 }
