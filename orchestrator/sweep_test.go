@@ -120,11 +120,11 @@ func TestASweepFreesSlotsWithoutOwner(t *testing.T) {
 	h.options.Sweep = time.Millisecond
 	h.run()
 	h.running("a")
+	d.stands("plain-stands", "name: plain-stands\n", "") // before its claim, which would be given back else
 	for slot, id := range map[string]string{"10.244.1.0": "never", "10.244.2.0": "stands"} {
 		_, err := h.client.Put(t.Context(), "/serviceforge/v1/slots/lab/"+slot, id)
 		must(t, err)
 	}
-	d.stands("plain-stands", "name: plain-stands\n", "")
 	h.sweeps("slot without owner stands " + "10.244.2.0")
 	claims, err := h.store.Claims(t.Context())
 	must(t, err)

@@ -207,11 +207,14 @@ func (v *view) decode(kv *mvccpb.KeyValue) (Summary, bool) {
 	return s, ok
 }
 
-// apply takes an own write from its transaction's answer, before the watch brings it.
+// apply takes an own write from its transaction's answer, before the watch brings
+// it. Where the watch was first the instance may have been buried since.
 func (v *view) apply(s Summary) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.applyLocked(s)
+	if s.Revision > v.revision {
+		v.applyLocked(s)
+	}
 }
 
 func (v *view) applyLocked(s Summary) {
