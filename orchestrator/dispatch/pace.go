@@ -22,24 +22,31 @@ func newBudget() *budget {
 }
 
 // The pace of looks at tasks: at most callsPerWindow calls in any window, of which
-// the first may follow each other at once and the others are callSpacing apart.
+// the first may follow each other at once and the others are callSpacing apart:
+// so much that there is always one to be made ahead of its turn.
 const (
 	window         = 10 * time.Second
 	callsPerWindow = 10
 	callsAtOnce    = 4
-	callSpacing    = time.Second
+	callSpacing    = window / (callsPerWindow - 1)
 )
 
 // pace spaces out calls. Its zero value is ready; it is safe for concurrent use.
 type pace struct {
 	mu    sync.Mutex
-	calls []time.Time // of the last window, oldest first
+	turns []time.Time // of the calls of the last window, oldest first; a call may be made before its turn
 }
 
 // wait returns when the next call may be made, or with ctx's error.
-func (p *pace) wait(ctx context.Context) error {
+func (p *pace) wait(ctx context.Context) error { return p.await(ctx, false) }
+
+// ahead is wait for a call that the one before is worth little without: it does
+// not wait for its turn. Who comes next waits for both.
+func (p *pace) ahead(ctx context.Context) error { return p.await(ctx, true) }
+
+func (p *pace) await(ctx context.Context, ahead bool) error {
 	for ctx.Err() == nil {
-		delay := p.take(time.Now())
+		delay := p.take(time.Now(), ahead)
 		if delay == 0 {
 			return nil
 		}
@@ -50,21 +57,23 @@ func (p *pace) wait(ctx context.Context) error {
 
 // take counts a call at now, if it may be made; else it says how long to wait
 // before it is asked again.
-func (p *pace) take(now time.Time) (delay time.Duration) {
+func (p *pace) take(now time.Time, ahead bool) (delay time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for len(p.calls) > 0 && now.Sub(p.calls[0]) >= window {
-		p.calls = p.calls[1:]
+	for len(p.turns) > 0 && now.Sub(p.turns[0]) >= window {
+		p.turns = p.turns[1:]
 	}
-	switch n := len(p.calls); {
-	case n < callsAtOnce:
-	case n < callsPerWindow:
-		delay = max(0, callSpacing-now.Sub(p.calls[n-1]))
-	default:
-		delay = window - now.Sub(p.calls[0])
+	n := len(p.turns)
+	if n >= callsPerWindow {
+		return window - now.Sub(p.turns[0])
 	}
-	if delay == 0 {
-		p.calls = append(p.calls, now)
+	turn := now
+	if n >= callsAtOnce {
+		turn = now.Add(max(0, callSpacing-now.Sub(p.turns[n-1])))
 	}
-	return delay
+	if turn.After(now) && !ahead {
+		return turn.Sub(now)
+	}
+	p.turns = append(p.turns, turn)
+	return 0
 }

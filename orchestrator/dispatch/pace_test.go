@@ -1,12 +1,14 @@
 package dispatch
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	pools "github.com/serviceforge/serviceforge/infrastructure_pools"
+	"github.com/serviceforge/serviceforge/orchestrator/work"
 )
 
 func TestNeverMoreThanTenCallsInTenSeconds(t *testing.T) {
@@ -27,8 +29,43 @@ func TestNeverMoreThanTenCallsInTenSeconds(t *testing.T) {
 				t.Fatalf("calls %d to %d within %s", n, n+callsPerWindow, span)
 			}
 		}
-		if all := calls[99].Sub(calls[0]); all > 100*time.Second {
+		if all := calls[99].Sub(calls[0]); all > 100*callSpacing {
 			t.Errorf("100 calls took %s: the pace wastes its budget", all)
+		}
+	})
+}
+
+// How a task ended is asked as soon as the list lacks it, and costs no more calls for that.
+func TestAHarvestFollowsItsListAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p pace
+		var calls []time.Time
+		started := time.Now()
+		call := func(await func(context.Context) error) (waited time.Duration) {
+			from := time.Now()
+			if err := await(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			calls = append(calls, time.Now())
+			return time.Since(from)
+		}
+		for n := range 100 {
+			list := call(p.wait)
+			if n%3 == 0 {
+				continue // nothing has ended
+			}
+			work.Pause(t.Context(), 100*time.Millisecond) // it takes a while to answer
+			if harvest := call(p.ahead); harvest > 0 && time.Since(started) > 2*window {
+				t.Errorf("harvest %d came %s after the answer of its list, which had waited for %s", n, harvest, list)
+			}
+		}
+		for n := range len(calls) - callsPerWindow {
+			if span := calls[n+callsPerWindow].Sub(calls[n]); span < window {
+				t.Fatalf("calls %d to %d within %s", n, n+callsPerWindow, span)
+			}
+		}
+		if all := time.Since(started); all > time.Duration(len(calls))*callSpacing {
+			t.Errorf("%d calls took %s: the pace wastes its budget", len(calls), all)
 		}
 	})
 }

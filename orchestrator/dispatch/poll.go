@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"github.com/serviceforge/serviceforge"
@@ -71,9 +72,13 @@ func (p *Dispatcher) watch(ctx context.Context) {
 		if ctx.Err() != nil || p.common.Gate.Wait(ctx) != nil || p.budget.pace.wait(ctx) != nil {
 			return
 		}
-		err := p.poll(ctx, expected)
+		asked := time.Now()
+		news, err := p.poll(ctx, expected)
 		if err == nil {
 			trouble = 0
+			if !news { // not every director holds its answer: to ask at once would only use up the calls
+				work.Pause(ctx, taskHold-time.Since(asked))
+			}
 			continue
 		}
 		if ctx.Err() != nil {
@@ -129,8 +134,8 @@ func (p *Dispatcher) rest(ctx context.Context, most time.Duration) {
 
 // poll asks once: whether anybody is there, for the one task that is expected, or for all unfinished
 // ones. Those expected that are not among them have ended, and are asked for
-// together.
-func (p *Dispatcher) poll(ctx context.Context, expected []int) error {
+// together. news: something is not as it was.
+func (p *Dispatcher) poll(ctx context.Context, expected []int) (news bool, err error) {
 	if len(expected) == 1 {
 		return p.lookUp(ctx, expected[0], taskHold)
 	}
@@ -138,11 +143,11 @@ func (p *Dispatcher) poll(ctx context.Context, expected []int) error {
 	defer cancel()
 	if len(expected) == 0 {
 		_, err := p.Director.Tasks(asking, director.TaskQuery{States: director.Unfinished, Limit: 1})
-		return err
+		return true, err
 	}
 	tasks, err := p.Director.Tasks(asking, director.TaskQuery{States: director.Unfinished, Wait: taskHold})
 	if err != nil {
-		return err
+		return false, err
 	}
 	listed := map[int]director.Task{}
 	for _, t := range tasks {
@@ -158,15 +163,16 @@ func (p *Dispatcher) poll(ctx context.Context, expected []int) error {
 	for id, task := range listed {
 		p.heard(id, task)
 	}
+	news = !maps.Equal(listed, p.live)
 	p.live = listed
 	p.mu.Unlock()
 	if len(ended) == 0 {
-		return nil
+		return news, nil
 	}
-	if err := p.budget.pace.wait(ctx); err != nil {
-		return err
+	if err := p.budget.pace.ahead(ctx); err != nil {
+		return true, err
 	}
-	return p.harvest(ctx, ended)
+	return true, p.harvest(ctx, ended)
 }
 
 // heard has the owner of a running task look at it when it is not what it was
@@ -190,23 +196,24 @@ func (p *Dispatcher) DueAt(instance string, at time.Time) {
 	p.due[instance] = at
 }
 
-// lookUp asks for one task and takes what has become of it.
-func (p *Dispatcher) lookUp(ctx context.Context, id int, hold time.Duration) error {
+// lookUp asks for one task and takes what has become of it; news: it is not as it was.
+func (p *Dispatcher) lookUp(ctx context.Context, id int, hold time.Duration) (news bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, p.common.PostTimeout+hold)
 	defer cancel()
 	task, err := p.Director.Task(ctx, id, hold)
 	switch {
 	case err != nil && serviceforge.CodeOf(err) != serviceforge.NotFound:
-		return err
+		return false, err
 	case err == nil && task.Running():
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.heard(id, task)
+		news = p.live[id] != task
 		p.live[id] = task
-		return nil
+		return news, nil
 	}
 	p.ended(id, task, err)
-	return nil
+	return true, nil
 }
 
 // harvest learns how tasks ended: in one call for all that ended lately, and
@@ -230,7 +237,7 @@ func (p *Dispatcher) harvest(ctx context.Context, ended []int) error {
 		if err := p.budget.pace.wait(ctx); err != nil {
 			return err
 		}
-		if err := p.lookUp(ctx, id, 0); err != nil {
+		if _, err := p.lookUp(ctx, id, 0); err != nil {
 			return err
 		}
 	}
