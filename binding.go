@@ -65,11 +65,14 @@ const (
 	BindingFailed   BindingState = "failed" // its user is on the list of revocations
 )
 
-// SameOrder says whether o asks for the same binding (OSB "Binding": 200, else
-// 409). A rotation asks for what its predecessor was made for.
-func (b *Binding) SameOrder(o *Binding) bool {
-	return b.ServiceID == o.ServiceID && b.PlanID == o.PlanID && b.AppGUID == o.AppGUID && b.Route == o.Route && b.Predecessor == o.Predecessor &&
-		SameJSON(b.Parameters.Reveal(), o.Parameters.Reveal())
+// Differs names the fields in which o asks for another binding (OSB "Binding":
+// 200, else 409). A rotation asks for what its predecessor was made for.
+func (b *Binding) Differs(o *Binding) (fields []string) {
+	return differing(map[string]bool{
+		"service_id": b.ServiceID == o.ServiceID, "plan_id": b.PlanID == o.PlanID, "app_guid": b.AppGUID == o.AppGUID,
+		"route": b.Route == o.Route, "predecessor_binding_id": b.Predecessor == o.Predecessor,
+		"parameters": SameJSON(b.Parameters.Reveal(), o.Parameters.Reveal()),
+	})
 }
 
 // Expired says whether the binding's time is over.

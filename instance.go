@@ -5,6 +5,7 @@ package serviceforge
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -112,10 +113,23 @@ func (i *Instance) CheckKey() error {
 			"make new secrets with `serviceforge keys reset-instance %s`", i.ID, i.LostKey, i.ID)
 }
 
-// SameOrder says whether o asks for the same thing as i was made for (OSB
-// "Provisioning": an identical request gets 200 or 202, any other 409).
-func (i *Instance) SameOrder(o *Instance) bool {
-	return i.ServiceID == o.ServiceID && i.PlanID == o.PlanID &&
-		i.OrganizationGUID == o.OrganizationGUID && i.SpaceGUID == o.SpaceGUID &&
-		SameJSON(i.Parameters.Reveal(), o.Parameters.Reveal())
+// Differs names the fields in which o asks for another thing than i was made
+// for (OSB "Provisioning": an identical request gets 200 or 202, any other 409).
+func (i *Instance) Differs(o *Instance) (fields []string) {
+	return differing(map[string]bool{
+		"service_id": i.ServiceID == o.ServiceID, "plan_id": i.PlanID == o.PlanID,
+		"organization_guid": i.OrganizationGUID == o.OrganizationGUID, "space_guid": i.SpaceGUID == o.SpaceGUID,
+		"parameters": SameJSON(i.Parameters.Reveal(), o.Parameters.Reveal()),
+	})
+}
+
+// differing lists, in order, what is not the same.
+func differing(same map[string]bool) (fields []string) {
+	for field, is := range same {
+		if !is {
+			fields = append(fields, field)
+		}
+	}
+	slices.Sort(fields)
+	return fields
 }

@@ -3,6 +3,7 @@ package orchestrator
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/serviceforge/serviceforge"
 	"github.com/serviceforge/serviceforge/releases/parameters"
@@ -104,9 +105,12 @@ func asyncRequired() error {
 // repeated answers a provision whose id is taken (OSB "Provisioning": the same
 // order is answered as before, any other is a conflict).
 func (e *Engine) repeated(r ProvisionRequest, wish, existing *serviceforge.Instance) (Accepted, error) {
+	differs := existing.Differs(wish)
 	switch {
-	case !r.Sees(existing.Platform) || !wish.SameOrder(existing):
+	case !r.Sees(existing.Platform): // in what way is not for this one to know
 		return Accepted{}, serviceforge.Errorf(serviceforge.Conflict, "service instance %q exists with other attributes", wish.ID)
+	case len(differs) > 0:
+		return Accepted{}, serviceforge.Errorf(serviceforge.Conflict, "service instance %q exists with other attributes: %s", wish.ID, strings.Join(differs, ", "))
 	case existing.Operation.Kind == serviceforge.Deprovision:
 		return Accepted{}, serviceforge.Errorf(serviceforge.Busy, "service instance %q is being deleted", wish.ID)
 	case existing.Operation.Kind == serviceforge.Repair, existing.Operation.Kind == serviceforge.Update: // it was made, and runs

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/serviceforge/serviceforge"
@@ -210,9 +211,10 @@ func (k *Keeper) rebind(ctx context.Context, r *BindRequest, i *serviceforge.Ins
 	if r.Predecessor != "" {
 		wish.AppGUID, wish.Route, wish.Parameters = existing.AppGUID, existing.Route, existing.Parameters
 	}
+	differs := existing.Differs(wish)
 	switch {
-	case !existing.SameOrder(wish):
-		return Bound{}, serviceforge.Errorf(serviceforge.Conflict, "service binding %q exists with other attributes", existing.ID)
+	case len(differs) > 0:
+		return Bound{}, serviceforge.Errorf(serviceforge.Conflict, "service binding %q exists with other attributes: %s", existing.ID, strings.Join(differs, ", "))
 	case existing.State == serviceforge.BindingDeleting || i.State == serviceforge.Destroying:
 		return Bound{}, serviceforge.Errorf(serviceforge.Busy, "service binding %q is being deleted", existing.ID)
 	case existing.State == serviceforge.BindingFailed:
