@@ -31,6 +31,7 @@ func web(t *testing.T) (host, port string, well *atomic.Bool) {
 // http wants an answer that is no error; one that stays silent for longer than
 // it may fails.
 func TestWhatAServiceThatAnswersIs(t *testing.T) {
+	t.Parallel()
 	host, port, well := web(t)
 	h := newHouseOf(t, withErrands(fmt.Sprintf("  endpoints: [{host: %s, ports: [%q]}]\n  check: {driver: tcp}\n", host, port)))
 	stop := h.run()
@@ -57,6 +58,7 @@ func TestWhatAServiceThatAnswersIs(t *testing.T) {
 // Where an errand says whether the service answers, an update that it does not
 // survive leaves it unusable.
 func TestAnErrandThatChecks(t *testing.T) {
+	t.Parallel()
 	h := newHouseOf(t, withErrands("  check: {via: errand, errand: migrate}\n  errands: {post_deploy: [{name: smoke}]}\n"))
 	h.run()
 	h.until("a", h.create("a").Operation, serviceforge.Succeeded)

@@ -15,6 +15,7 @@ import (
 )
 
 func TestAnInstanceIsCreatedBoundAndDeleted(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.run()
 	h.until("a", h.create("a").Operation, serviceforge.Succeeded)
@@ -78,6 +79,7 @@ func TestALostAnswerIsFoundByItsContextID(t *testing.T) {
 }
 
 func TestAForeignDeploymentIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	for name, manifest := range map[string]string{
 		"without a stamp": "name: plain-a\n", "of another broker": "# serviceforge broker=other instance=a operation=o\n", "never deployed": "",
 	} {
@@ -98,6 +100,7 @@ func TestAForeignDeploymentIsLeftAlone(t *testing.T) {
 }
 
 func TestADeploymentThatSomebodyReplacedIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.run()
 	h.until("a", h.create("a").Operation, serviceforge.Succeeded)
@@ -124,6 +127,7 @@ func TestADeploymentThatSomebodyReplacedIsLeftAlone(t *testing.T) {
 
 // Nobody answers for what an instance still has.
 func TestADeploymentInUseIsNoStray(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.run()
 	h.until("a", h.create("a").Operation, serviceforge.Succeeded)
@@ -160,6 +164,7 @@ func TestADeleteTakesOverARunningCreate(t *testing.T) {
 }
 
 func TestACreateWhoseTaskFails(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		outcome []string
 		want    serviceforge.OperationState
@@ -193,6 +198,7 @@ func TestACreateWhoseTaskFails(t *testing.T) {
 }
 
 func TestNoMoreTasksThanThePoolAllows(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	most := h.options.Pools.All()[0].MaxInFlight
 	h.director.hold = true
@@ -218,6 +224,7 @@ func TestNoMoreTasksThanThePoolAllows(t *testing.T) {
 }
 
 func TestTheSameOrderAgain(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	first := h.create("a")
 	if again := h.create("a"); again.Operation != first.Operation || again.Done {
@@ -241,6 +248,7 @@ func TestTheSameOrderAgain(t *testing.T) {
 }
 
 func TestBadOrdersStoreNothing(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	for name, change := range map[string]func(*orchestrator.ProvisionRequest){
 		"unknown service":   func(r *orchestrator.ProvisionRequest) { r.ServiceID = "x" },

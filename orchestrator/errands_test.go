@@ -89,6 +89,7 @@ func errandVerbs() []verb {
 // The exit code of every result counts, whatever the task's state says; what an
 // errand says is told to operators only, without the instance's secrets.
 func TestAnErrandThatFailsIsTold(t *testing.T) {
+	t.Parallel()
 	h := newHouseOf(t, withErrands("  errands: {post_deploy: [{name: smoke, run_on: all, retries: 1}]}\n"))
 	h.run()
 	h.director.errands.exits["smoke"] = []int{0, 3, 4}
@@ -128,6 +129,7 @@ func TestAnErrandThatFailsIsTold(t *testing.T) {
 
 // An errand that only warns, and one before a delete, stop nothing; both are told.
 func TestErrandsThatStopNothing(t *testing.T) {
+	t.Parallel()
 	h := newHouseOf(t, withErrands("  errands: {post_deploy: [{name: smoke, on_failure: warn}, {name: migrate}], pre_delete: [{name: drain}]}\n"))
 	h.run()
 	h.director.errands.exits["smoke"] = []int{9}
@@ -154,6 +156,7 @@ func TestErrandsThatStopNothing(t *testing.T) {
 
 // A poll tells which errand runs; its time is its own, and a delete takes over.
 func TestAnErrandThatHangs(t *testing.T) {
+	t.Parallel()
 	h := newHouseOf(t, withErrands("  errands: {post_deploy: [{name: smoke, timeout: 90s}]}\n"))
 	later := h.clock()
 	h.run()
@@ -190,6 +193,7 @@ func (h *house) awaitProgress(id, operation, want string) {
 
 // An errand takes one of the director's slots, as any task of ours.
 func TestErrandsCount(t *testing.T) {
+	t.Parallel()
 	h := newHouseOf(t, withErrands("  errands: {post_deploy: [{name: smoke}]}\n"))
 	h.run()
 	h.director.errands.hold = true
@@ -225,6 +229,7 @@ func TestErrandsCount(t *testing.T) {
 // How long errands take is measured: who waits behind one is told about when it
 // is its turn.
 func TestAnErrandIsMeasured(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	director := h.pooled("", "  name: lab\n  max_in_flight: 1\n")["lab"]
 	h.sell(withErrands("  errands: {post_deploy: [{name: smoke}]}\n"), nil)

@@ -24,6 +24,7 @@ func (h *house) awaits(id string, what func(orchestrator.Explanation) bool) orch
 }
 
 func TestAWaitingInstanceIsExplained(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	most := h.options.Pools.All()[0].MaxInFlight
 	h.director.hold = true
@@ -58,6 +59,7 @@ func TestAWaitingInstanceIsExplained(t *testing.T) {
 }
 
 func TestAFailureIsExplained(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ words, class, told, advice string }{
 		{"Failed to reserve IP for 'x': no more available", "ips_exhausted", "The deployment failed: the infrastructure has no free network addresses", "delete failed deployments"},
 		{"Stemcell version '1' for OS 'x' doesn't exist", "stemcell_missing", "not ready for this plan", "bosh upload-stemcell"},
@@ -79,6 +81,7 @@ func TestAFailureIsExplained(t *testing.T) {
 
 // What a director quotes of a manifest does not bring secrets to light.
 func TestCausesHoldNoSecrets(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.director.outcome, h.director.quote = []string{director.TaskError, director.TaskError}, true
 	h.run()

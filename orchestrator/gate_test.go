@@ -27,6 +27,7 @@ func (h *house) still(accepted orchestrator.Accepted, id string, step servicefor
 }
 
 func TestAPausedEngineAcceptsAndDoesNothing(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	var ahead atomic.Int64 // of the real time, in nanoseconds
 	h.options.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }

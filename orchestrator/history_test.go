@@ -11,6 +11,7 @@ import (
 )
 
 func TestTheHistoryTellsWhoWhatAndWhy(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.director.outcome = []string{director.TaskError}
 	h.run()

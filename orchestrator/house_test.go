@@ -25,6 +25,7 @@ import (
 	"github.com/serviceforge/serviceforge/orchestrator/director"
 	"github.com/serviceforge/serviceforge/orchestrator/shelf"
 	"github.com/serviceforge/serviceforge/releases"
+	"github.com/serviceforge/serviceforge/spec/etcd"
 	"github.com/serviceforge/serviceforge/spec/spiff"
 	"github.com/serviceforge/serviceforge/store"
 	"github.com/serviceforge/serviceforge/users"
@@ -34,7 +35,7 @@ import (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	_ = flag.Set("test.parallel", "8") // these tests wait more than they work
-	spiff.Main(m)
+	spiff.Main(etcd.Sharing{M: m})
 }
 
 // plain is a service release whose service needs no users.
@@ -106,17 +107,14 @@ func newHouseOf(t *testing.T, files fs.FS, quotas ...string) *house {
 	t.Helper()
 	limits, err := (&config.Config{Quotas: quotas}).Limits()
 	must(t, err)
-	dir := t.TempDir()
-	etcd, err := store.StartEmbedded(dir, "")
-	must(t, err)
-	t.Cleanup(etcd.Close)
-	keys, err := store.LoadKeyRing(filepath.Join(dir, "key"))
+	client := etcd.Part(t)
+	keys, err := store.LoadKeyRing(filepath.Join(t.TempDir(), "key"))
 	must(t, err)
 	quiet := slog.New(slog.DiscardHandler)
 	if testing.Verbose() {
 		quiet = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}
-	s, err := store.Open(t.Context(), store.Options{Client: etcd.Client(), Keys: keys, Log: quiet, Exclusive: true, Limits: limits})
+	s, err := store.Open(t.Context(), store.Options{Client: client, Keys: keys, Log: quiet, Exclusive: true, Limits: limits})
 	must(t, err)
 	t.Cleanup(s.Close)
 	pool, err := pools.Local()
@@ -125,8 +123,7 @@ func newHouseOf(t *testing.T, files fs.FS, quotas ...string) *house {
 	must(t, err)
 	drivers := users.New(quiet)
 	t.Cleanup(func() { _ = drivers.Close() })
-	h := &house{t: t, store: s, director: newScripted()}
-	h.client = etcd.Client()
+	h := &house{t: t, store: s, director: newScripted(), client: client}
 	h.another = func(client *store.Client) *store.Store {
 		s, err := store.Open(t.Context(), store.Options{Client: client, Keys: keys, Log: quiet, Limits: limits})
 		must(t, err)

@@ -66,6 +66,7 @@ func (m *mortalTxn) Commit() (*clientv3.TxnResponse, error) {
 // A replica dies over a request, before or after what it stores. The platform
 // asks another one again, and is told what it would have been told.
 func TestEveryTransactionOfARequestMayBeTheLast(t *testing.T) {
+	t.Parallel()
 	bind := bindings.BindRequest{Caller: cc, InstanceID: "a", BindingID: "b", ServiceID: "service", PlanID: "plan"}
 	created := func(h *house) { h.until("a", h.create("a").Operation, serviceforge.Succeeded) }
 	requests := []struct {

@@ -49,6 +49,7 @@ func (h *house) strays() []ownership.Stray {
 // Three groups, with and without a manifest. What has an instance, and what has
 // another name, is in none of them.
 func TestWhoseADeploymentIs(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.run()
 	d := h.director
@@ -145,6 +146,7 @@ func (h *house) deletesOnlyOrphans(strays []string) {
 // An orphan whose id was taken again may hold what is not the new instance's to
 // read: it is neither deployed over nor deleted, and an orphan again after that.
 func TestAnOrphanWhoseInstanceIsBackIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	stop := h.run()
 	operation := h.deleted("a")
@@ -169,6 +171,7 @@ func TestAnOrphanWhoseInstanceIsBackIsLeftAlone(t *testing.T) {
 // again and the new one's deploy has failed: all of it is this broker's, nothing
 // keeps the new one from being deleted. What somebody else posts does.
 func TestAnEarlierInstancesLateRequestKeepsNobodyFromDeleting(t *testing.T) {
+	t.Parallel()
 	const somebodys = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 	for _, deployed := range []bool{false, true} {
 		for _, test := range []struct {
@@ -200,6 +203,7 @@ func TestAnEarlierInstancesLateRequestKeepsNobodyFromDeleting(t *testing.T) {
 }
 
 func TestOneNameOnTwoDirectors(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	directors := h.pooled("", "  name: one\n  director: {url: 'https://a'}\n", "  name: two\n  director: {url: 'https://b'}\n", "  name: three\n  director: {url: 'https://a'}\n")
 	directors["one"].stands("plain-x", "name: plain-x\n", "")
@@ -219,6 +223,7 @@ func TestOneNameOnTwoDirectors(t *testing.T) {
 
 // A director that is away, or goes away half way, does not hide what the others have.
 func TestStraysOfTheDirectorsThatAnswer(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	directors := h.pooled("", "  name: one\n", "  name: two\n", "  name: three\n")
 	for _, d := range directors {

@@ -14,6 +14,7 @@ import (
 // A director that refuses opens its breaker: what comes waits and does not
 // fail, the deadline stands still, and everything is done when it is back.
 func TestWorkWaitsForADirectorThatIsAway(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	var ahead atomic.Int64 // of the real time, in nanoseconds
 	h.options.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
@@ -56,6 +57,7 @@ func TestWorkWaitsForADirectorThatIsAway(t *testing.T) {
 // Where tasks fail for want of room, new deploys wait while deletes go on, and
 // one deploy shows that there is room again.
 func TestDeploysWaitForAnInfrastructureWithoutRoom(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	later := h.stopClock() // else one would be let through at some time
 	h.director.words = "Failed to reserve IP for 'x': no more available"

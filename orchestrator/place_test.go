@@ -70,6 +70,7 @@ func (h *house) claims() map[serviceforge.Claim]string {
 // Two hundred at once for ten slots, or for a capacity of ten: ten are placed,
 // and nothing is left when they are deleted.
 func TestAPoolTakesNoMoreThanItHasRoomFor(t *testing.T) {
+	t.Parallel()
 	for name, limit := range map[string]string{"slots": slots(10), "capacity": "  capacity: 10\n"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -155,6 +156,7 @@ func (h *house) ended(operations map[string]string) (running []string) {
 }
 
 func TestTheRuleOfThePlanChoosesThePool(t *testing.T) {
+	t.Parallel()
 	gold, silver := "  name: gold\n  tags: {tier: gold}\n", "  name: silver\n  tags: {tier: silver}\n"
 	for _, test := range []struct{ name, rule, first, second string }{
 		{"least used", "", "gold", "silver"},
@@ -179,6 +181,7 @@ func TestTheRuleOfThePlanChoosesThePool(t *testing.T) {
 }
 
 func TestARequestNamesThePool(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.pooled(", pool_parameter: true, pools: [one, two]", "  name: one\n", "  name: two\n  capacity: 1\n", "  name: three\n")
 	h.run()
@@ -196,6 +199,7 @@ func TestARequestNamesThePool(t *testing.T) {
 
 // What an operator decided stands above the pool file, on every replica.
 func TestACordonedPoolTakesNothing(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.pooled("", "  name: one\n", "  name: two\n  state: cordoned\n")
 	waiting := h.create("a") // accepted, then the pool is closed
@@ -215,6 +219,7 @@ func TestACordonedPoolTakesNothing(t *testing.T) {
 
 // A claim that memory does not know of is found by the transaction.
 func TestAPlaceThatMemoryThinksFreeIsNotTakenTwice(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.pooled("", "  name: lab\n  capacity: 2\n")
 	ghost := serviceforge.Instance{ID: "ghost", ServiceID: "service", PlanID: "plan", Platform: "cc"}

@@ -26,6 +26,7 @@ func (h *house) status(pool string) orchestrator.PoolStatus {
 }
 
 func TestPoolStatuses(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	directors := h.pooled("", "  name: lab\n  max_in_flight: 1\n"+slots(4), "  name: open\n  state: cordoned\n", "  name: away\n  state: cordoned\n")
 	directors["lab"].inventory.info = director.Info{Name: "lab", User: "serviceforge"}
@@ -60,6 +61,7 @@ func TestPoolStatuses(t *testing.T) {
 }
 
 func TestOperatorsOpenAndClosePools(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.pooled("", "  name: one\n", "  name: two\n  state: cordoned\n")
 	operator := serviceforge.Caller{Actor: "token 1"}
@@ -87,6 +89,7 @@ func TestOperatorsOpenAndClosePools(t *testing.T) {
 
 // Another replica learns of a decision by its watch.
 func TestAllReplicasHonourACordon(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.pooled("", "  name: one\n")
 	other := h.replica()
@@ -112,6 +115,7 @@ func token(scopes ...string) director.Info {
 }
 
 func TestScopes(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	d := h.pooled("", "  name: lab\n")["lab"]
 	for want, scopes := range map[string][]string{
@@ -143,6 +147,7 @@ func TestScopes(t *testing.T) {
 }
 
 func TestCheckPool(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	d := h.pooled("", "  name: lab\n")["lab"]
 	check := func() string {

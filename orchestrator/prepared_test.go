@@ -57,6 +57,7 @@ func (h *house) standing() (names []string) {
 // all given out it says what to do. Unbind asks for the update that replaces
 // the user, and ends with it.
 func TestPreparedUsers(t *testing.T) {
+	t.Parallel()
 	h := preparedHouse(t, 2)
 	h.run()
 	asked := h.director.total()
@@ -102,6 +103,7 @@ func TestPreparedUsers(t *testing.T) {
 // Of bindings that are made at the same time each has a user of its own, and no
 // more are made than there are users.
 func TestPreparedUsersAreGivenOutOnce(t *testing.T) {
+	t.Parallel()
 	h := preparedHouse(t, 4)
 	type answer struct {
 		user string
@@ -140,6 +142,7 @@ func TestPreparedUsersAreGivenOutOnce(t *testing.T) {
 // user is never given out again, and the next update replaces it. Users that
 // were made for the update that failed are not given out before they stand.
 func TestAPreparedUserWhoseUpdateFails(t *testing.T) {
+	t.Parallel()
 	h := preparedHouse(t, 2)
 	h.run()
 	bound, err := h.Bind(t.Context(), bindOrder("b"))
@@ -195,6 +198,7 @@ func preparedVerbs() []bindingVerb {
 // The crash walk of prepared users: in the end the deployment has as many as it
 // is to have, those of bindings among them, and none that is spent.
 func TestEveryStepOfAPreparedUserMayBeTheLast(t *testing.T) {
+	t.Parallel()
 	for _, v := range preparedVerbs() {
 		points := walkPrepared(t, v, never)
 		if points < v.points {

@@ -41,6 +41,7 @@ var keyID = regexp.MustCompile(`"key_id":"[^"]*"`)
 
 // The pins of a failed create stay: its pool, and above all its secrets.
 func TestARepairKeepsThePins(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.director.outcome = []string{director.TaskError, director.TaskError}
 	h.run()
@@ -66,6 +67,7 @@ func TestARepairKeepsThePins(t *testing.T) {
 // What is wrong with a running instance is said; nothing is changed, and the
 // platform, which knows nothing of it, is told nothing.
 func TestARepairSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		spoil func(h *house)
 		says  string
@@ -110,6 +112,7 @@ func TestARepairSaysWhatIsWrong(t *testing.T) {
 // listed and told of, nothing that needs its secrets begins, and a reset gives
 // it new ones.
 func TestALostKeyCostsARedeploy(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.run()
 	h.until("a", h.create("a").Operation, serviceforge.Succeeded)
@@ -146,6 +149,7 @@ func wantLost(t *testing.T, err error) {
 }
 
 func TestARepairLearnsMovedAddresses(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	stop := h.run()
 	h.until("a", h.create("a").Operation, serviceforge.Succeeded)

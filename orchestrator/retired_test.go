@@ -29,6 +29,7 @@ func withoutLarge() fstest.MapFS {
 // A plan that no version on offer has can be bound, updated and deleted, as the
 // instance's version has it; it cannot be ordered, nor changed to.
 func TestRetiredPlans(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	stop := h.run()
 	h.until("a", h.create("a").Operation, serviceforge.Succeeded)
@@ -70,6 +71,7 @@ func TestRetiredPlans(t *testing.T) {
 // A pool whose director is away is left out of an install while it is cordoned;
 // it gets what it lacks later, and only then new instances go there.
 func TestAPoolThatIsSyncedLater(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	directors := h.pooled("", "  name: one\n", "  name: two\n")
 	for _, d := range directors {

@@ -22,6 +22,7 @@ func (d *scripted) full(words string, times int) {
 }
 
 func TestACreateGoesWhereThereIsRoom(t *testing.T) {
+	t.Parallel()
 	const anywhere = ", pools: {choose: in_order}"
 	for _, test := range []struct {
 		name, rule, words string
@@ -81,6 +82,7 @@ func TestACreateGoesWhereThereIsRoom(t *testing.T) {
 // The crash walk over a create that leaves a pool: cut before and after each
 // call to either director.
 func TestEveryCallOfASpillMayBeTheLast(t *testing.T) {
+	t.Parallel()
 	points := spill(t, never)
 	if points < 14 {
 		t.Errorf("only %d points: the walk does not see the calls", points)

@@ -13,6 +13,7 @@ import (
 // Deployments that are not ours to touch, with a manifest and without one: every
 // command leaves them alone, but for `orphans delete --i-own NAME`.
 func TestWhatIsNotOursIsLeftAloneByEveryCommand(t *testing.T) {
+	t.Parallel()
 	const nobodys = "01ARZ3NDEKTSV4RRFFQ69G5FAV.deploy.0"
 	for _, test := range []struct {
 		name     string
@@ -91,6 +92,7 @@ func (h *house) takenOverWhilePlaced(id string) {
 // Between the look and the deletion somebody makes a deployment of the same
 // name anew: it is left alone.
 func TestAnOrphanThatBecomesSomebodyElsesIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	orphaned := func(t *testing.T) (*house, func(state string)) {
 		h := newHouse(t)
 		stop := h.run()

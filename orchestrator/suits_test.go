@@ -25,6 +25,7 @@ func (h *house) requiring(needs string) map[string]*scripted {
 // nothing is asked to be deployed elsewhere; where none has, the operator is
 // told which lacks what.
 func TestWhatAServiceNeedsOfItsDirector(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	directors := h.requiring("{config_server: true, network: manual}")
 	for _, d := range directors {

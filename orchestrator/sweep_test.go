@@ -61,6 +61,7 @@ func (h *house) running(ids ...string) {
 // What goes wrong while nobody asks is found, told on every replica, in explain
 // and the history, and forgotten when it is well again.
 func TestASweepFindsWhatNobodyTold(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.options.Sweep = time.Millisecond
 	h.run()
@@ -115,9 +116,11 @@ func TestASweepFindsWhatNobodyTold(t *testing.T) {
 
 // A claim whose instance is no more is given back, unless its deployment stands.
 func TestASweepFreesSlotsWithoutOwner(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	d := h.pooled("", "  name: lab\n"+slots(4))["lab"]
 	h.options.Sweep = time.Millisecond
+	d.stands("plain-stands", "name: plain-stands\n", "") // before any round looks
 	h.run()
 	h.running("a")
 	d.stands("plain-stands", "name: plain-stands\n", "") // before its claim, which would be given back else
@@ -139,6 +142,7 @@ func TestASweepFreesSlotsWithoutOwner(t *testing.T) {
 // What a deleted instance has left, e.g. since a request reached the director
 // late, is deleted again after the grace period, and nothing else is.
 func TestASweepDeletesOrphans(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	var later atomic.Int64
 	h.options.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
@@ -180,6 +184,7 @@ func TestASweepDeletesOrphans(t *testing.T) {
 
 // A claim that is somebody's is never given back.
 func TestAClaimIsFreedOnlyWithoutAnOwner(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.pooled("", "  name: lab\n"+slots(1))
 	h.run()
@@ -198,6 +203,7 @@ func TestAClaimIsFreedOnlyWithoutAnOwner(t *testing.T) {
 // While the engine is paused or a breaker is open, nothing is asked. A round
 // asks once for the list and once for each instance.
 func TestASweepKeepsToItsBudget(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.options.Sweep = time.Millisecond
 	h.run()
@@ -235,6 +241,7 @@ func TestASweepKeepsToItsBudget(t *testing.T) {
 
 // A director that is away is told of, and not asked while its breaker is open.
 func TestASweepWaitsForTheBreaker(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.options.Sweep = time.Millisecond
 	h.run()

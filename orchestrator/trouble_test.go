@@ -30,6 +30,7 @@ func in(id, pool string) orchestrator.ProvisionRequest {
 // Whatever a director does wrong, only its own deployments wait for it, and
 // nothing is posted more often than it must.
 func TestOnlyItsOwnDeploymentsWaitForADirector(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		what  string
 		spoil func(t *testing.T, h *house, bad *scripted) (heal func())

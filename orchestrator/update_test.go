@@ -110,6 +110,7 @@ func TestAnUpdateMergesParameters(t *testing.T) {
 // A failed update leaves plan and parameters; it is tried again only by whoever
 // asked, and nothing else is done to what may be half changed.
 func TestAFailedUpdateLeavesTheInstance(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		outcome, words string
 		repeatable     bool
@@ -180,6 +181,7 @@ func TestTheOldParametersAreDeployedAgain(t *testing.T) {
 }
 
 func TestAContextNeedsNoDeployment(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.run()
 	h.until("a", h.create("a").Operation, serviceforge.Succeeded)
@@ -212,6 +214,7 @@ func TestAnUpgradeMovesThePins(t *testing.T) {
 }
 
 func TestBadUpdatesChangeNothing(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.run()
 	h.until("a", h.create("a").Operation, serviceforge.Succeeded)

@@ -156,6 +156,7 @@ func bindingVerbs() []bindingVerb {
 // recorded, then cut before and after each of its calls to the store. A new
 // engine goes on; in the end the service has exactly the users of the bindings.
 func TestEveryStepOfABindingMayBeTheLast(t *testing.T) {
+	t.Parallel()
 	for _, v := range bindingVerbs() {
 		points := walkBinding(t, v, never)
 		if points < v.points {

@@ -140,6 +140,7 @@ func deeds(t *testing.T) []deed {
 // what it is to be, whole. Doing it again ends it, uploads nothing twice, and
 // leaves nothing else.
 func TestEveryStepOfAnInstallMayBeTheLast(t *testing.T) {
+	t.Parallel()
 	for _, d := range deeds(t) {
 		points := walkShelf(t, d, never)
 		if points < d.points {
@@ -196,6 +197,7 @@ func walkShelf(t *testing.T, d deed, cut int) (points int) {
 // What is not in order, or clashes, changes nothing: not in the store, not on
 // the director.
 func TestRefusedInstallsChangeNothing(t *testing.T) {
+	t.Parallel()
 	edit := func(files fstest.MapFS, name, before, after string) fstest.MapFS {
 		text := strings.Replace(string(files[name].Data), before, after, 1)
 		if text == string(files[name].Data) {
@@ -266,6 +268,7 @@ func TestRefusedInstallsChangeNothing(t *testing.T) {
 // A replica that has not heard of an uninstall cannot make an instance of what
 // is gone, and an instance that was made meanwhile stops the uninstall.
 func TestUninstallingIsExact(t *testing.T) {
+	t.Parallel()
 	h := shelved(t)
 	r := h.installer(h.store)
 	must(t, r.put(t.Context(), extra(t, "1.0.0")))
@@ -299,6 +302,7 @@ func TestUninstallingIsExact(t *testing.T) {
 
 // A director that does not hold its answers is not asked without a pause.
 func TestADirectorThatDoesNotHoldItsAnswers(t *testing.T) {
+	t.Parallel()
 	h := shelved(t)
 	h.director.uploads.slow = time.Second
 	must(t, h.installer(h.store).put(t.Context(), extra(t, "1.0.0")))
@@ -309,6 +313,7 @@ func TestADirectorThatDoesNotHoldItsAnswers(t *testing.T) {
 
 // Completion is read from what the director lists, where its task is hidden from us.
 func TestUploadsOfATeamsClient(t *testing.T) {
+	t.Parallel()
 	h := shelved(t)
 	h.director.uploads.hidden = true
 	r := h.installer(h.store)

@@ -174,6 +174,7 @@ func verbs() []verb {
 // transactions. A new engine goes on, and the operation ends with exactly one
 // deployment, or none, and with exactly what it costs taken of the quotas.
 func TestEveryStepMayBeTheLast(t *testing.T) {
+	t.Parallel()
 	for _, v := range append(verbs(), errandVerbs()...) {
 		points := walk(t, v, never)
 		if points < v.points {
@@ -290,6 +291,7 @@ func walk(t *testing.T, v verb, cut int) (points int) {
 // A transaction that fails once, whether it was made or not, is nothing that
 // anybody sees: the same engine reads again and goes on.
 func TestEveryTransactionMayFailOnce(t *testing.T) {
+	t.Parallel()
 	for _, v := range verbs() {
 		if v.name != "provision" && v.name != "deprovision" && v.name != "update" {
 			continue

@@ -20,7 +20,7 @@ var Renderer *spiff.Renderer
 
 // Main is for TestMain: it is a child itself where it was started as one, else
 // it runs the tests. It does not return.
-func Main(m *testing.M) {
+func Main(m interface{ Run() int }) {
 	if len(os.Args) > 1 && os.Args[1] == "__spiff" {
 		os.Exit(spiff.Main(os.Args[2:]))
 	}
