@@ -94,6 +94,7 @@ var foreign = map[string]string{
 	"github.com/mandelsoft/spiff":                           "releases/spiff",
 	"github.com/mattn/go-isatty":                            "cmd",
 	"github.com/oklog/ulid":                                 "cmd store",
+	"github.com/go-json-experiment/json":                    "broker",
 	"github.com/pivotal-cf/brokerapi":                       "broker",
 	"github.com/prometheus/client_golang":                   "cmd",
 	"github.com/rivo/uniseg":                                "cmd",
