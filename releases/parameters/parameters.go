@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/serviceforge/serviceforge"
+	"github.com/serviceforge/serviceforge/releases/trees"
 )
 
 // Call is a request that carries parameters.
@@ -172,33 +173,20 @@ func (s *Schema) Filled(given map[string]any) map[string]any {
 		out[name] = s.defaults[name]
 	}
 	for name, v := range given {
-		out[name] = decimal(v)
+		out[name] = trees.Map(v, decimal)
 	}
 	return out
 }
 
-// decimal writes whole numbers without point and exponent: 1e3 and 1000.0 are
+// decimal writes a whole number without point and exponent: 1e3 and 1000.0 are
 // integers to JSON Schema, but a manifest reads them as fractions.
-func decimal(v any) any {
-	switch v := v.(type) {
-	case json.Number:
-		if r, ok := new(big.Rat).SetString(v.String()); ok && r.IsInt() && r.Num().IsInt64() {
+func decimal(leaf any) any {
+	if n, is := leaf.(json.Number); is {
+		if r, ok := new(big.Rat).SetString(n.String()); ok && r.IsInt() && r.Num().IsInt64() {
 			return json.Number(r.Num().String())
 		}
-	case []any:
-		out := make([]any, len(v))
-		for i, item := range v {
-			out[i] = decimal(item)
-		}
-		return out
-	case map[string]any:
-		out := make(map[string]any, len(v))
-		for key, item := range v {
-			out[key] = decimal(item)
-		}
-		return out
 	}
-	return v
+	return leaf
 }
 
 // refuseUnfit refuses what no schema speaks of: control characters, which break

@@ -74,21 +74,34 @@ func Leaf(tree map[string]any, path []string) (string, bool) {
 	return "", false
 }
 
-// Substitute replaces within the texts of a tree, and returns it.
-func Substitute(v any, put *strings.Replacer) any {
+// Map returns a tree of the same shape with what leaf makes of each leaf; names
+// stay.
+func Map(v any, leaf func(any) any) any {
 	switch v := v.(type) {
-	case string:
-		return put.Replace(v)
 	case []any:
-		for i := range v {
-			v[i] = Substitute(v[i], put)
+		out := make([]any, len(v))
+		for i, item := range v {
+			out[i] = Map(item, leaf)
 		}
+		return out
 	case map[string]any:
-		for key := range v {
-			v[key] = Substitute(v[key], put)
+		out := make(map[string]any, len(v))
+		for name, item := range v {
+			out[name] = Map(item, leaf)
 		}
+		return out
 	}
-	return v
+	return leaf(v)
+}
+
+// Substitute returns a tree with what put makes of each text.
+func Substitute(v any, put *strings.Replacer) any {
+	return Map(v, func(leaf any) any {
+		if text, is := leaf.(string); is {
+			return put.Replace(text)
+		}
+		return leaf
+	})
 }
 
 // Object decodes a JSON object, with numbers as they are written; nothing and

@@ -47,7 +47,7 @@ var arrows = []struct {
 	{"releases/archive", "serviceforge releases/tarball"},
 	{"releases/boshrelease", "serviceforge releases/tarball"},
 	{"releases/deployed", "serviceforge"},
-	{"releases/parameters", "serviceforge"},
+	{"releases/parameters", "serviceforge releases/trees"},
 	{"releases/secrets", "serviceforge releases/trees"},
 	{"releases/spiff", "serviceforge releases/trees releases/yamldoc"},
 	{"releases/tarball", ""},
